@@ -1,0 +1,112 @@
+//! From what is left of an isolate to a fault.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_core::fault::{Backtrace, Details, Fault, FaultKind, Phase};
+use ringfence_core::images::Images;
+
+use crate::NAME;
+use crate::layout::phase;
+use crate::report::{Ending, Report};
+use crate::zygote::End;
+
+/// The most frames of a backtrace.
+const FRAMES: usize = 64;
+
+/// Everything that is known about an isolate that gave no value.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) report: Box<Report>,
+    pub(crate) end: End,
+    /// Why the host ended it, if it did.
+    pub(crate) verdict: Option<FaultKind>,
+    pub(crate) phase: Phase,
+    pub(crate) elapsed: Duration,
+    pub(crate) stderr_tail: Vec<u8>,
+}
+
+impl Remains {
+    /// The fault.
+    pub(crate) fn fault(self, images: &Arc<Images>) -> Fault {
+        let report = &self.report;
+        let kind = self.verdict.clone().unwrap_or_else(|| self.kind());
+        let mut details = Details { stderr_tail: self.stderr_tail, ..Details::default() };
+        if matches!(report.ending(), Ending::Signal | Ending::StackOverflow | Ending::Asked)
+            || kind == FaultKind::Panic
+        {
+            let registers = report.registers();
+            details.backtrace = Backtrace::new(images.unwind_from(&registers, report.stack_start, report.stack(), FRAMES));
+            details.registers = Some(Box::new(registers));
+        }
+        match report.ending() {
+            Ending::Signal | Ending::StackOverflow => {
+                details.signal = Some(report.signal);
+                details.code = Some(report.code);
+                if has_address(report.signal) {
+                    details.access = report.access();
+                    // An access that the hardware gives no address for (SI_KERNEL) reports zero, which would mislead.
+                    details.address = (report.code != SI_KERNEL).then_some(report.address);
+                }
+            }
+            _ => {
+                if let End::Signaled(signal) = self.end {
+                    details.signal = Some(signal);
+                }
+            }
+        }
+        if kind == FaultKind::Panic {
+            details.message = report.text();
+        }
+        Fault::new(NAME, kind, self.phase, self.elapsed, details)
+    }
+
+    fn kind(&self) -> FaultKind {
+        let report = &self.report;
+        let starved = report.errno == libc::ENOMEM;
+        match report.ending() {
+            Ending::StackOverflow => FaultKind::StackOverflow,
+            Ending::Signal => match report.signal {
+                libc::SIGSYS if report.is_denied_abort() => self.abort(starved),
+                libc::SIGSYS => FaultKind::Syscall { number: Some(i64::from(report.syscall)) },
+                libc::SIGABRT => self.abort(starved),
+                libc::SIGSEGV if starved && report.address < 1 << 16 => FaultKind::MemoryLimit,
+                _ => FaultKind::Signal,
+            },
+            Ending::Exit => FaultKind::Exit { code: report.status & 0xff },
+            Ending::Asked | Ending::Unknown => match self.end {
+                End::Exited(code) => FaultKind::Exit { code },
+                // The kernel kills without a signal handler for a call of another architecture's table.
+                End::Signaled(libc::SIGSYS) => FaultKind::Syscall { number: None },
+                End::Signaled(libc::SIGKILL) | End::Unknown => FaultKind::Killed,
+                End::Signaled(_) => FaultKind::Signal,
+            },
+        }
+    }
+
+    /// An abort may be the end of an allocation that was refused, or, where panics abort, of a panic.
+    fn abort(&self, starved: bool) -> FaultKind {
+        if starved {
+            FaultKind::MemoryLimit
+        } else if cfg!(panic = "abort") && self.report.text().is_some() {
+            FaultKind::Panic
+        } else {
+            FaultKind::Abort
+        }
+    }
+}
+
+/// `si_code` of a signal the kernel raised without further detail, such as a general-protection fault.
+const SI_KERNEL: i32 = 0x80;
+
+fn has_address(signal: i32) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS)
+}
+
+/// What the isolate's phase word says, in the caller's terms.
+pub(crate) fn phase_of(word: u32) -> Phase {
+    match word {
+        phase::BORN | phase::READY | phase::UNFIT => Phase::NotStarted,
+        _ => Phase::Inside,
+    }
+}

@@ -1,0 +1,174 @@
+//! The memory one isolate shares with the host, as the host holds it.
+//!
+//! # Safety
+//! A [`Channel`] owns a mapping of exactly the layout's length over a file sealed against shrinking, so every address within it stays
+//! backed whatever the isolate does.
+#![expect(unsafe_code, reason = "addresses within a sealed shared mapping")]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::ftruncate;
+use ringfence_core::Error;
+use ringfence_core::region::{Outlet, Source};
+
+use crate::layout::{Layout, Words, doorbell, pages, phase, reply};
+use crate::mapping::Mapping;
+use crate::report::{REPORT_BYTES, Report};
+
+/// Pages that a call has touched are kept for the next one up to this much of each area, and given back beyond it.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// The host's end of one isolate's shared memory.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    mapping: Mapping,
+    layout: Layout,
+    words: Words,
+}
+
+// SAFETY: the words are an address within the mapping, which moves with them and may be used from any thread.
+unsafe impl Send for Channel {}
+
+impl Channel {
+    /// A fresh channel, and the file to hand to the isolate.
+    pub(crate) fn new(layout: Layout) -> Result<(Self, OwnedFd), Error> {
+        let file = sealed_file(c"ringfence-channel", layout.bytes())?;
+        let mapping = Mapping::shared(file.as_fd(), layout.bytes())?;
+        mapping.keep_from_children()?;
+        Ok((Self::over(mapping, layout), file))
+    }
+
+    /// The isolate's own view of a channel it was handed.
+    pub(crate) fn attach(file: BorrowedFd<'_>, layout: Layout) -> Result<Self, Error> {
+        Ok(Self::over(Mapping::shared(file, layout.bytes())?, layout))
+    }
+
+    fn over(mapping: Mapping, layout: Layout) -> Self {
+        // SAFETY: the mapping has the layout's length, the header its first page; the words live no longer than the channel.
+        let words = unsafe { Words::new(mapping.start()) };
+        Self { mapping, layout, words }
+    }
+
+    /// The header.
+    pub(crate) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// The sizes.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Makes the channel of an isolate that serves one crossing and is then gone ready for the next.
+    pub(crate) fn clear(&self) {
+        self.words.doorbell().store(doorbell::EMPTY, Ordering::Relaxed);
+        self.words.reply().store(reply::PENDING, Ordering::Relaxed);
+        self.words.phase().store(phase::BORN, Ordering::Relaxed);
+        self.words.outcome().store(0, Ordering::Relaxed);
+        self.words.reply_bytes().store(0, Ordering::Relaxed);
+        Report::clear(self.report());
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset <= self.mapping.bytes());
+        // SAFETY: every caller passes an offset of the layout, which is the mapping's length at most.
+        unsafe { self.mapping.start().add(offset) }
+    }
+
+    /// Where the report is.
+    pub(crate) fn report(&self) -> NonNull<u8> {
+        self.at(Layout::REPORT)
+    }
+
+    /// Where the arguments go.
+    pub(crate) fn request(&self) -> NonNull<u8> {
+        self.at(Layout::REQUEST)
+    }
+
+    /// The area the arguments are written to.
+    pub(crate) fn request_outlet(&mut self) -> Outlet<'_> {
+        // SAFETY: the request area is mapped and writable while the channel is borrowed, and backed because the file cannot shrink.
+        unsafe { Outlet::from_raw(self.request(), self.layout.request_bytes) }
+    }
+
+    /// The area the result is written to, inside.
+    pub(crate) fn reply_outlet(&mut self) -> Outlet<'_> {
+        // SAFETY: the reply area is mapped and writable while the channel is borrowed, and backed because the file cannot shrink.
+        unsafe { Outlet::from_raw(self.at(self.layout.reply()), self.layout.reply_bytes) }
+    }
+
+    /// The first `bytes` of the reply area, at most all of it.
+    pub(crate) fn reply_source<'a>(&self, bytes: usize) -> Source<'a> {
+        let bytes = bytes.min(self.layout.reply_bytes);
+        // SAFETY: the reply area is mapped, backed, and at least `bytes` long; callers tie the source to their own borrow of the
+        // isolate that owns this channel. The source reads each byte once, so a writer inside changes only what is decoded.
+        unsafe { Source::shared(self.at(self.layout.reply()), bytes) }
+    }
+
+    /// The report, copied out once.
+    pub(crate) fn take_report(&self) -> Box<Report> {
+        Report::copy(self.report())
+    }
+
+    /// Gives back what a large crossing has touched beyond what is worth keeping. No system call for small ones.
+    pub(crate) fn give_back(&self, request_bytes: usize, reply_bytes: usize) {
+        let areas = [(Layout::REQUEST, request_bytes), (self.layout.reply(), reply_bytes)];
+        for (start, used) in areas {
+            if used > KEPT_BYTES {
+                self.mapping.give_back(start + KEPT_BYTES, pages(used) - KEPT_BYTES);
+            }
+        }
+    }
+
+    /// Touches the report's pages, so that a dying isolate does not have to.
+    pub(crate) fn prefault_report(&self) {
+        Report::touch(self.report());
+        debug_assert!(Layout::REPORT + REPORT_BYTES <= self.mapping.bytes());
+    }
+}
+
+/// A shared memory file whose length is fixed before anyone else sees it: one that shrinks would be a SIGBUS in the host.
+pub(crate) fn sealed_file(name: &std::ffi::CStr, bytes: usize) -> Result<OwnedFd, Error> {
+    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+        .map_err(|errno| Error::os("create shared memory", errno))?;
+    let length = i64::try_from(bytes).map_err(|_| Error::os("size shared memory", nix::errno::Errno::EFBIG))?;
+    ftruncate(&file, length).map_err(|errno| Error::os("size shared memory", errno))?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::os("seal shared memory", errno))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_can_neither_shrink_nor_grow_nor_lose_its_seals() {
+        let file = sealed_file(c"test", 8192).unwrap();
+        assert_eq!(ftruncate(&file, 4096), Err(nix::errno::Errno::EPERM));
+        assert_eq!(ftruncate(&file, 16384), Err(nix::errno::Errno::EPERM));
+        let more = fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE));
+        assert_eq!(more, Err(nix::errno::Errno::EPERM));
+    }
+
+    #[test]
+    fn a_reply_is_never_longer_than_its_area() {
+        let (channel, _file) = Channel::new(Layout { request_bytes: 64, reply_bytes: 64 }).unwrap();
+        assert_eq!(channel.reply_source(usize::MAX).remaining(), 64);
+    }
+
+    #[test]
+    fn pages_beyond_what_is_kept_are_given_back() {
+        let layout = Layout { request_bytes: 16 << 20, reply_bytes: 4096 };
+        let (mut channel, file) = Channel::new(layout).unwrap();
+        channel.request_outlet().write(&vec![7; 16 << 20]).unwrap();
+        let blocks = |file: &OwnedFd| nix::sys::stat::fstat(file).unwrap().st_blocks * 512;
+        assert!(blocks(&file) >= 16 << 20);
+        channel.give_back(16 << 20, 0);
+        assert!(blocks(&file) <= (4 << 20) + 65536, "{}", blocks(&file));
+    }
+}

@@ -1,0 +1,331 @@
+//! The last words of an isolate, written by a signal handler on a stack of its own.
+//!
+//! # Safety
+//! The handler runs at any instruction of foreign code, with a heap and locks in any state: it uses no allocation, no lock, no
+//! libc but system calls, and writes through raw pointers into the report area. A fault of its own ends the process, since every
+//! signal is blocked while it runs; what was written by then stays.
+#![expect(unsafe_code, reason = "signal handling and raw writes to the report")]
+
+use std::fmt::Write as _;
+use std::panic::PanicHookInfo;
+use std::ptr::{self, addr_of_mut};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use libc::{c_int, c_void, siginfo_t, ucontext_t};
+use nix::errno::Errno;
+use ringfence_core::Error;
+
+use crate::channel::Channel;
+use crate::futex;
+use crate::layout::reply;
+use crate::mapping::{GUARD_BYTES, Mapping, PAGE_BYTES};
+use crate::report::{Ending, REGISTERS, Report, STACK_BYTES, TEXT_BYTES};
+
+/// Signals that end an isolate with a report.
+const FATAL: [c_int; 8] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    super::WHERE_ARE_YOU,
+];
+
+/// Enough for the frame of the widest registers and the handler.
+const SIGNAL_STACK_BYTES: usize = 64 << 10;
+
+static REPORT: AtomicPtr<Report> = AtomicPtr::new(ptr::null_mut());
+static REPLY: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
+/// Where the work's stack starts, above its guard: zero when the work runs on its caller's. And where it ends: zero when unknown.
+static STACK_START: AtomicUsize = AtomicUsize::new(0);
+static STACK_END: AtomicUsize = AtomicUsize::new(0);
+static DYING: AtomicBool = AtomicBool::new(false);
+
+/// The stacks isolates of one zygote run on: mapped once, private to each by the fork.
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    /// For the work; none where it runs on its caller's.
+    pub(crate) work: Option<Mapping>,
+    signal: Mapping,
+}
+
+impl Stacks {
+    /// A signal stack, and a work stack if a size is given.
+    pub(crate) fn new(work_bytes: Option<usize>) -> Result<Self, Error> {
+        let work = work_bytes.map(Mapping::stack).transpose()?;
+        Ok(Self { work, signal: Mapping::stack(SIGNAL_STACK_BYTES)? })
+    }
+}
+
+/// Makes the fatal signals of this process end in a report in `channel`. System calls: about ten.
+/// `stack_end` is where the stack of the work ends, if it is the caller's and known.
+pub(crate) fn arm(channel: &Channel, stacks: &Stacks, stack_end: Option<usize>) -> Result<(), Errno> {
+    REPORT.store(channel.report().as_ptr().cast(), Ordering::Relaxed);
+    REPLY.store(channel.words().reply().as_ptr(), Ordering::Relaxed);
+    STACK_END.store(stack_end.unwrap_or(0), Ordering::Relaxed);
+    if let Some(work) = &stacks.work {
+        STACK_START.store(work.start().as_ptr() as usize + GUARD_BYTES, Ordering::Relaxed);
+        STACK_END.store(work.end_address(), Ordering::Relaxed);
+    }
+    // SAFETY: sigaltstack takes plain data; zeroes are a valid value of it.
+    let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the guard lies inside the mapping, so the sum does.
+    stack.ss_sp = unsafe { stacks.signal.start().add(GUARD_BYTES) }.as_ptr().cast();
+    stack.ss_size = SIGNAL_STACK_BYTES;
+    // SAFETY: the stack is mapped for the rest of this process's life and used for nothing else.
+    Errno::result(unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) })?;
+    FATAL.iter().try_for_each(|&signal| install(signal))?;
+    // SAFETY: registers a handler with the C library's exit; it takes no argument and lives in this image.
+    match unsafe { on_exit(on_process_exit, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(Errno::ENOMEM),
+    }
+}
+
+fn install(signal: c_int) -> Result<(), Errno> {
+    // SAFETY: sigaction is plain data; zeroes are a valid value of it.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_signal as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: fills the mask, plain data of this frame.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    // SAFETY: the handler has the three-argument form that SA_SIGINFO asks for and keeps to what is safe in a handler.
+    Errno::result(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
+    // SAFETY: plain data of this frame.
+    let mut mask: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    unsafe { libc::sigemptyset(&raw mut mask) };
+    // SAFETY: as above.
+    unsafe { libc::sigaddset(&raw mut mask, signal) };
+    // SAFETY: changes this thread's mask by a set that lives for the call.
+    Errno::result(unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const mask, ptr::null_mut()) }).map(drop)
+}
+
+unsafe extern "C" {
+    /// glibc's `on_exit(3)`: like `atexit`, and says the status.
+    fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+}
+
+/// Starts a piece of work with nothing noted and no error pending.
+pub(crate) fn begin() {
+    if let Some(report) = report() {
+        // SAFETY: the report area is mapped while this process lives; one aligned store.
+        unsafe { addr_of_mut!((*report).text_bytes).write_volatile(0) };
+    }
+    Errno::set_raw(0);
+}
+
+fn report() -> Option<*mut Report> {
+    let report = REPORT.load(Ordering::Relaxed);
+    (!report.is_null()).then_some(report)
+}
+
+macro_rules! set {
+    ($report:expr, $field:ident, $value:expr) => {
+        // SAFETY: the report area is mapped while this process lives, page-aligned and as large as a report; nobody in this process
+        // forms a reference to it.
+        unsafe { addr_of_mut!((*$report).$field).write_volatile($value) }
+    };
+}
+
+extern "C" fn on_process_exit(status: c_int, _: *mut c_void) {
+    if let Some(report) = report() {
+        set!(report, status, status);
+        set!(report, ending, Ending::Exit as u32);
+        announce();
+    }
+    die(status);
+}
+
+/// Tells a waiting host that the report is there.
+fn announce() {
+    let word = REPLY.load(Ordering::Relaxed);
+    if word.is_null() {
+        return;
+    }
+    // SAFETY: the header is mapped while this process lives and the word is an aligned u32 accessed as an atomic by all.
+    let word = unsafe { std::sync::atomic::AtomicU32::from_ptr(word) };
+    if word.swap(reply::CRASHED, Ordering::AcqRel) == reply::ASLEEP {
+        futex::wake(word);
+    }
+}
+
+/// Ends the process without the C library's exit handlers, which belong to the program this process was forked from.
+fn die(status: c_int) -> ! {
+    // SAFETY: _exit takes any status and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let errno = Errno::last_raw();
+    if DYING.swap(true, Ordering::Relaxed) {
+        // A second thread faults while the first reports.
+        die(128 + signal);
+    }
+    if let Some(report) = report() {
+        // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
+        let registers = unsafe { (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
+        // SAFETY: the kernel passes a valid siginfo.
+        let code = unsafe { (*info).si_code };
+        // SAFETY: si_addr reads a field of the valid siginfo; for signals without an address it is other plain data.
+        let address = unsafe { (*info).si_addr() } as usize;
+        let pointer = stack_pointer(&registers);
+        set!(report, signal, signal);
+        set!(report, code, code);
+        set!(report, address, address as u64);
+        set!(report, errno, errno);
+        set!(report, syscall, if signal == libc::SIGSYS { denied_syscall(info) } else { -1 });
+        set!(report, stack_bytes, 0);
+        set!(report, registers, registers);
+        let ending = match signal {
+            super::WHERE_ARE_YOU => Ending::Asked,
+            libc::SIGSEGV | libc::SIGBUS if on_guard(address, pointer) => Ending::StackOverflow,
+            _ => Ending::Signal,
+        };
+        set!(report, ending, ending as u32);
+        copy_stack(report, pointer);
+        announce();
+    }
+    die(128 + signal);
+}
+
+fn stack_pointer(registers: &[i64; REGISTERS]) -> usize {
+    usize::try_from(libc::REG_RSP)
+        .ok()
+        .and_then(|index| registers.get(index))
+        .map_or(0, |&pointer| pointer.cast_unsigned() as usize)
+}
+
+/// `si_syscall` of a SIGSYS: behind the address of the instruction (`sigaction(2)`).
+fn denied_syscall(info: *mut siginfo_t) -> c_int {
+    const SI_SYSCALL: usize = 24;
+    // SAFETY: a siginfo is 128 bytes long.
+    let field = unsafe { info.byte_add(SI_SYSCALL) };
+    // SAFETY: for SIGSYS the kernel stores the number there, an aligned int.
+    unsafe { field.cast::<c_int>().read() }
+}
+
+/// Whether an access hit the stack's guard: exactly, where the stack is known; else close around the stack pointer.
+fn on_guard(address: usize, pointer: usize) -> bool {
+    let start = STACK_START.load(Ordering::Relaxed);
+    if start != 0 {
+        return (start - GUARD_BYTES..start).contains(&address);
+    }
+    (pointer.saturating_sub(GUARD_BYTES)..pointer.saturating_add(PAGE_BYTES)).contains(&address)
+}
+
+/// Copies the stack page by page, counting each only when it is whole: a stack pointer that leads nowhere ends this process with the
+/// rest of the report standing.
+fn copy_stack(report: *mut Report, pointer: usize) {
+    let end = STACK_END.load(Ordering::Relaxed);
+    let start = STACK_START.load(Ordering::Relaxed);
+    // After an overflow the pointer stands in the guard, where nothing can be read.
+    let in_guard = start != 0 && (start - GUARD_BYTES..start).contains(&pointer);
+    let pointer = if in_guard { start } else { pointer };
+    set!(report, stack_start, pointer as u64);
+    let known = (start..end).contains(&pointer);
+    let wanted = if known { STACK_BYTES.min(end - pointer) } else { STACK_BYTES };
+    // SAFETY: a field's address of the mapped report.
+    let target = unsafe { addr_of_mut!((*report).stack) }.cast::<u8>();
+    let mut copied = 0;
+    while copied < wanted {
+        let source = pointer + copied;
+        let chunk = (PAGE_BYTES - source % PAGE_BYTES).min(wanted - copied);
+        // SAFETY: `copied` is below STACK_BYTES, the length of the field.
+        let place = unsafe { target.add(copied) };
+        // SAFETY: the target lies in the report. The source is this process's own memory if it is mapped; if it is not, the access
+        // faults with every signal blocked and the kernel ends this process, which is dying anyway.
+        unsafe { ptr::copy_nonoverlapping(source as *const u8, place, chunk) };
+        copied += chunk;
+        set!(report, stack_bytes, copied as u32);
+    }
+}
+
+/// Makes panics leave their text, place and stack in the report instead of printing. What is noted counts only if nothing inside
+/// catches the panic.
+pub(crate) fn note_panics() {
+    // Replacing the hook from a thread that is panicking would panic again; the default hook prints into the capture then.
+    if !std::thread::panicking() {
+        std::panic::set_hook(Box::new(note_panic));
+    }
+}
+
+fn note_panic(panic: &PanicHookInfo<'_>) {
+    let Some(report) = report() else { return };
+    let mut text = Text { bytes: [0; TEXT_BYTES], length: 0 };
+    let message = panic.payload_as_str().unwrap_or("panic with a payload that is not text");
+    // A text that does not fit is cut.
+    let _ = match panic.location() {
+        Some(place) => write!(text, "{message}, at {place}"),
+        None => write!(text, "{message}"),
+    };
+    set!(report, text, text.bytes);
+    set!(report, text_bytes, text.length as u32);
+    let registers = registers_here();
+    set!(report, registers, registers);
+    set!(report, stack_bytes, 0);
+    if STACK_END.load(Ordering::Relaxed) != 0 {
+        // On a stack whose end is not known the copy could run past it, and a panic may yet be caught.
+        copy_stack(report, stack_pointer(&registers));
+    }
+}
+
+/// The registers that unwinding from the frame of the caller needs. Inlined, so that the frame they describe is one that is still
+/// there when the stack is copied.
+#[inline(always)]
+fn registers_here() -> [i64; REGISTERS] {
+    let mut saved = [0i64; 8];
+    // SAFETY: stores eight registers through the given pointer into an array of eight; changes nothing else but the two scratch
+    // registers it names.
+    unsafe {
+        std::arch::asm!(
+            "lea {scratch}, [rip]",
+            "mov [{saved}], {scratch}",
+            "mov [{saved} + 8], rsp",
+            "mov [{saved} + 16], rbp",
+            "mov [{saved} + 24], rbx",
+            "mov [{saved} + 32], r12",
+            "mov [{saved} + 40], r13",
+            "mov [{saved} + 48], r14",
+            "mov [{saved} + 56], r15",
+            saved = in(reg) saved.as_mut_ptr(),
+            scratch = out(reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+    let places = [
+        libc::REG_RIP,
+        libc::REG_RSP,
+        libc::REG_RBP,
+        libc::REG_RBX,
+        libc::REG_R12,
+        libc::REG_R13,
+        libc::REG_R14,
+        libc::REG_R15,
+    ];
+    let mut registers = [0; REGISTERS];
+    for (place, value) in places.into_iter().zip(saved) {
+        if let Some(register) = usize::try_from(place).ok().and_then(|index| registers.get_mut(index)) {
+            *register = value;
+        }
+    }
+    registers
+}
+
+/// A text of fixed room.
+struct Text {
+    bytes: [u8; TEXT_BYTES],
+    length: usize,
+}
+
+impl std::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = &mut self.bytes[self.length..];
+        let fits = text.len().min(room.len());
+        room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.length += fits;
+        if fits == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
+}

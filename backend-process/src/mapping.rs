@@ -1,0 +1,119 @@
+//! Memory mapped for sharing, for a stack, or for a mark that does not survive a fork.
+//!
+//! # Safety
+//! A [`Mapping`] owns a range the kernel chose; it is unmapped once, when it is dropped, and nobody else knows of it before.
+#![expect(unsafe_code, reason = "mmap, madvise, mprotect and munmap")]
+
+use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
+
+use ringfence_core::Error;
+
+/// The page size of x86-64.
+pub(crate) const PAGE_BYTES: usize = 4096;
+
+/// A range of memory this value owns.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    bytes: NonZeroUsize,
+}
+
+// SAFETY: a mapping is an address range; the kernel lets any thread of the process use and unmap it.
+unsafe impl Send for Mapping {}
+// SAFETY: shared access gives out its address only.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the whole of a shared memory file.
+    pub(crate) fn shared(file: BorrowedFd<'_>, bytes: usize) -> Result<Self, Error> {
+        let bytes = non_zero(bytes)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: no address is asked for, so no existing mapping is touched.
+        let start = unsafe { mmap(None, bytes, protection, MapFlags::MAP_SHARED, file, 0) };
+        let start = start.map_err(|errno| Error::os("map shared memory", errno))?;
+        Ok(Self { start: start.cast(), bytes })
+    }
+
+    /// Maps fresh zeroed memory, private to the process and copied by a fork.
+    pub(crate) fn private(bytes: usize) -> Result<Self, Error> {
+        let bytes = non_zero(bytes)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: no address is asked for, so no existing mapping is touched.
+        let start = unsafe { mmap_anonymous(None, bytes, protection, flags) };
+        let start = start.map_err(|errno| Error::os("map memory", errno))?;
+        Ok(Self { start: start.cast(), bytes })
+    }
+
+    /// A stack whose lowest pages cannot be touched.
+    pub(crate) fn stack(bytes: usize) -> Result<Self, Error> {
+        let stack = Self::private(bytes + GUARD_BYTES)?;
+        // SAFETY: the range lies at the start of a mapping this value owns and nobody has a pointer into.
+        let guarded = unsafe { mprotect(stack.start.cast(), GUARD_BYTES, ProtFlags::PROT_NONE) };
+        guarded.map_err(|errno| Error::os("protect a stack's guard", errno))?;
+        Ok(stack)
+    }
+
+    /// Keeps the mapping out of children forked from now on.
+    pub(crate) fn keep_from_children(&self) -> Result<(), Error> {
+        self.advise(MmapAdvise::MADV_DONTFORK, "keep memory from children")
+    }
+
+    /// Gives children forked from now on zeroes in its place.
+    pub(crate) fn wipe_in_children(&self) -> Result<(), Error> {
+        self.advise(MmapAdvise::MADV_WIPEONFORK, "wipe memory in children")
+    }
+
+    fn advise(&self, advice: MmapAdvise, operation: &'static str) -> Result<(), Error> {
+        // SAFETY: neither advice used here changes the contents seen by this process; the range is owned by this value.
+        let advised = unsafe { madvise(self.start.cast(), self.bytes.get(), advice) };
+        advised.map_err(|errno| Error::os(operation, errno))
+    }
+
+    /// Gives the memory of a page-aligned part of a shared mapping back to the kernel; it reads as zeroes afterwards.
+    pub(crate) fn give_back(&self, offset: usize, bytes: usize) {
+        debug_assert!(offset % PAGE_BYTES == 0 && offset + bytes <= self.bytes.get());
+        // SAFETY: `offset` lies within the mapping, so the sum stays inside one allocation.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: the range lies within this mapping, which holds no Rust values. A failure leaves the pages in use, which costs
+        // memory and nothing else.
+        let _ = unsafe { madvise(start.cast(), bytes, MmapAdvise::MADV_REMOVE) };
+    }
+
+    /// The first byte.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// The length.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// One past the last byte, as an address.
+    pub(crate) fn end_address(&self) -> usize {
+        self.start.as_ptr() as usize + self.bytes.get()
+    }
+}
+
+/// Pages below a stack that fault: as wide as the largest jump that stack probes leave unprobed, and more.
+pub(crate) const GUARD_BYTES: usize = 16 * PAGE_BYTES;
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if crate::origin::is_forked() {
+            // A child may have something else at this address: mappings kept from children leave a hole.
+            return;
+        }
+        // SAFETY: the range was mapped by this value and is unmapped nowhere else; the value is gone after this.
+        let _ = unsafe { munmap(self.start.cast(), self.bytes.get()) };
+    }
+}
+
+fn non_zero(bytes: usize) -> Result<NonZeroUsize, Error> {
+    NonZeroUsize::new(bytes).ok_or_else(|| Error::os("map memory", nix::errno::Errno::EINVAL))
+}

@@ -1,0 +1,356 @@
+//! One worker, as the host holds it.
+//!
+//! # Safety
+//! Implements [`Isolate`] over a channel this value owns: outlets and sources view its sealed mapping and borrow the worker.
+#![expect(unsafe_code, reason = "implements the unsafe Isolate trait")]
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ringfence_core::backend::{Data, Isolate, Outcome, Work, sealed::Sealed};
+use ringfence_core::codec::DecodeError;
+use ringfence_core::fault::{Fault, FaultKind, Phase};
+use ringfence_core::region::{Outlet, Source};
+use ringfence_core::{Error, Waiting};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::autopsy::{Remains, phase_of};
+use crate::capture::Capture;
+use crate::channel::Channel;
+use crate::cpu::CpuBudget;
+use crate::futex::{self, Wake};
+use crate::inside::WHERE_ARE_YOU;
+use crate::layout::{doorbell, phase, reply};
+use crate::shared::Shared;
+use crate::spin;
+use crate::zygote::{End, Spawned};
+
+/// A worker is pinned to its caller's CPU for this long; a call that outlasts it may migrate.
+const PINNED: Duration = Duration::from_millis(1);
+/// How often a waiting host looks whether anyone is left to wake it.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long an isolate that overran has to say where it is before it is killed.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+/// The captured output is looked at once in so many calls.
+const CALLS_BETWEEN_REWINDS: u32 = 64;
+
+/// A worker and everything the host holds of it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    slot: u64,
+    channel: Channel,
+    capture: Capture,
+    process: Spawned,
+    shared: Arc<Shared>,
+    /// The generation of isolates it belongs to.
+    generation: u64,
+    broken: bool,
+    calls: u32,
+    cpu: CpuBudget,
+    placed: Placed,
+    entered: Instant,
+}
+
+/// Where the worker was last allowed to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    Anywhere,
+    On(u32),
+    Off(u32),
+}
+
+/// Why a wait ended.
+enum Waited {
+    Replied,
+    Crashed,
+    Dead,
+    Garbled,
+    Overran(FaultKind),
+}
+
+impl Worker {
+    pub(crate) fn new(
+        slot: u64,
+        channel: Channel,
+        capture: Capture,
+        process: Spawned,
+        shared: Arc<Shared>,
+        generation: u64,
+    ) -> Self {
+        let cpu = CpuBudget::new(shared.cpu_limit);
+        Self {
+            slot,
+            cpu,
+            channel,
+            capture,
+            process,
+            shared,
+            generation,
+            broken: false,
+            calls: 0,
+            placed: Placed::Anywhere,
+            entered: Instant::now(),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The CPU its last caller ran on, if it was placed by that.
+    pub(crate) fn last_cpu(&self) -> Option<u32> {
+        match self.placed {
+            Placed::On(cpu) | Placed::Off(cpu) => Some(cpu),
+            Placed::Anywhere => None,
+        }
+    }
+
+    /// Marks it as unusable.
+    pub(crate) fn condemn(&mut self) {
+        self.broken = true;
+    }
+
+    /// Waits until the worker is confined and serves.
+    pub(crate) fn await_ready(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.channel.words().phase().load(Ordering::Acquire) {
+                phase::READY => return Ok(()),
+                phase::UNFIT => {
+                    let errno = self.channel.words().reply_bytes().load(Ordering::Relaxed);
+                    let errno = i32::try_from(errno).unwrap_or(0);
+                    return Err(Error::os("confine a worker", nix::errno::Errno::from_raw(errno)));
+                }
+                _ if self.channel.words().tomb().load(Ordering::Acquire) != 0 => {
+                    return Err(Error::os("start a worker", nix::errno::Errno::ECHILD));
+                }
+                _ if Instant::now() >= deadline => {
+                    return Err(Error::os("start a worker", nix::errno::Errno::ETIMEDOUT));
+                }
+                _ => std::thread::sleep(Duration::from_micros(50)),
+            }
+        }
+    }
+
+    /// Puts the worker where this call's waiting wants it. No system call while the caller stays on its CPU.
+    fn place(&mut self) {
+        let cpu = crate::cpu::current();
+        let wanted = match self.shared.waiting {
+            Waiting::Spin if self.shared.placement.has_several() => Placed::Off(cpu),
+            _ => Placed::On(cpu),
+        };
+        if self.placed == wanted {
+            return;
+        }
+        match wanted {
+            Placed::On(cpu) => self.shared.placement.pin(self.process.pid, cpu),
+            Placed::Off(cpu) => self.shared.placement.keep_off(self.process.pid, cpu),
+            Placed::Anywhere => {}
+        }
+        self.placed = wanted;
+    }
+
+    fn spins(&self) -> bool {
+        matches!(self.placed, Placed::Off(_))
+    }
+
+    /// Rings, and sleeps or spins until there is an answer.
+    fn ring_and_wait(&mut self) -> Waited {
+        let words = *self.channel.words();
+        let spins = self.spins();
+        let asleep = if spins { reply::PENDING } else { reply::ASLEEP };
+        words.reply().store(asleep, Ordering::SeqCst);
+        if words.tomb().load(Ordering::SeqCst) != 0 {
+            return Waited::Dead;
+        }
+        if words.doorbell().swap(doorbell::WORK, Ordering::AcqRel) != doorbell::EMPTY {
+            futex::wake(words.doorbell());
+        }
+        if spins {
+            let cpu = crate::cpu::current();
+            let elsewhere = || words.cpu().load(Ordering::Relaxed) != cpu;
+            spin::until(self.entered, elsewhere, || words.reply().load(Ordering::Acquire) != reply::PENDING);
+            let slept = words.reply().compare_exchange(
+                reply::PENDING,
+                reply::ASLEEP,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            if let Err(answer) = slept {
+                return judge(answer);
+            }
+        }
+        self.sleep()
+    }
+
+    /// Sleeps until there is an answer, nobody to give one, or no time left.
+    fn sleep(&mut self) -> Waited {
+        let words = *self.channel.words();
+        let mut slice = PINNED;
+        loop {
+            let left = self.shared.wall.saturating_sub(self.entered.elapsed());
+            let budget = self.cpu.left(self.process.pid);
+            let wake = futex::wait(words.reply(), reply::ASLEEP, Some(slice.min(left).min(budget)));
+            match words.reply().load(Ordering::Acquire) {
+                reply::ASLEEP => {}
+                answer => return judge(answer),
+            }
+            if self.entered.elapsed() >= self.shared.wall {
+                return Waited::Overran(FaultKind::Timeout);
+            }
+            if self.cpu.left(self.process.pid).is_zero() {
+                return Waited::Overran(FaultKind::CpuLimit);
+            }
+            if wake == Wake::TimedOut {
+                if self.placed != Placed::Anywhere {
+                    self.shared.placement.release(self.process.pid);
+                    self.placed = Placed::Anywhere;
+                } else if self.is_gone() {
+                    return Waited::Dead;
+                }
+                slice = LOOK;
+            }
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ended_within(Duration::ZERO)
+    }
+
+    fn ended_within(&self, duration: Duration) -> bool {
+        crate::zygote::ended_within(self.process.pidfd.as_fd(), duration)
+    }
+
+    fn kill(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.process.pidfd, signal);
+    }
+
+    /// Asks an isolate that overran where it is, and gives it a moment to say so.
+    fn ask_where(&self) {
+        if let Some(signal) = Signal::from_named_raw(WHERE_ARE_YOU) {
+            self.kill(signal);
+            self.ended_within(LAST_WORDS);
+        }
+    }
+
+    /// Ends the worker and says why the crossing has no value.
+    fn fault(&mut self, verdict: Option<FaultKind>, phase: Phase) -> Fault {
+        self.broken = true;
+        let elapsed = self.entered.elapsed();
+        self.kill(Signal::KILL);
+        let report = self.channel.take_report();
+        let end = if verdict.is_none() && report.ending() == crate::report::Ending::Unknown {
+            self.shared.end_of(self.slot)
+        } else {
+            End::Unknown
+        };
+        let stderr_tail = self.capture.tail();
+        let remains = Remains { report, end, verdict, phase, elapsed, stderr_tail };
+        remains.fault(&self.shared.images)
+    }
+
+    fn answered(&mut self, request_bytes: usize) -> Result<Source<'_>, Error> {
+        let words = *self.channel.words();
+        let outcome = Outcome::from_number(words.outcome().load(Ordering::Relaxed));
+        let claimed = usize::try_from(words.reply_bytes().load(Ordering::Relaxed)).ok();
+        let bytes = claimed.filter(|&bytes| bytes <= self.channel.layout().reply_bytes);
+        let malformed = FaultKind::MalformedReply { error: None };
+        let (Some(outcome), Some(bytes)) = (outcome, bytes) else {
+            return Err(self.fault(Some(malformed), Phase::Replied).into());
+        };
+        match outcome {
+            Outcome::Returned => {
+                self.calls = self.calls.wrapping_add(1);
+                if self.calls.is_multiple_of(CALLS_BETWEEN_REWINDS) {
+                    self.capture.rewind_if_full();
+                }
+                self.channel.give_back(request_bytes, 0);
+                Ok(self.channel.reply_source(bytes))
+            }
+            Outcome::Panicked => Err(self.fault(Some(FaultKind::Panic), Phase::Inside).into()),
+            Outcome::ReplyTooLarge => Err(self.fault(Some(FaultKind::ReplyLimit), Phase::Inside).into()),
+            Outcome::ArgumentsRejected => Err(Error::ArgumentsRejected),
+            Outcome::ReplyRefused => Err(self.fault(Some(malformed), Phase::Inside).into()),
+        }
+    }
+}
+
+fn judge(answer: u32) -> Waited {
+    match answer {
+        reply::DONE => Waited::Replied,
+        reply::CRASHED => Waited::Crashed,
+        reply::DEAD => Waited::Dead,
+        _ => Waited::Garbled,
+    }
+}
+
+impl Sealed for Worker {}
+
+// SAFETY: outlets and sources view the sealed mapping of the channel, which lives as long as the worker they borrow; sources read
+// each byte once; an entry is rung for once, and the request area is written by the host only between calls; a wait ends at the wall
+// limit, after which the worker is killed without waiting for it.
+unsafe impl Isolate for Worker {
+    fn id(&self) -> u64 {
+        self.slot
+    }
+
+    fn request(&mut self) -> Outlet<'_> {
+        self.channel.request_outlet()
+    }
+
+    fn enter(&mut self, work: Work<'_>) -> Result<Source<'_>, Error> {
+        if self.broken {
+            return Err(Error::Stale);
+        }
+        let Data::Request { bytes } = work.data() else {
+            // A worker has the memory of its zygote, not the caller's.
+            return Err(Error::os("run a closure in a worker", nix::errno::Errno::EINVAL));
+        };
+        let address = work.entry().address();
+        if !self.shared.images.contains_code(address) {
+            return Err(Error::NotLoaded { address });
+        }
+        self.entered = Instant::now();
+        self.cpu.start(self.process.pid);
+        self.place();
+        let words = *self.channel.words();
+        words.entry().store(address as u64, Ordering::Relaxed);
+        words.request_bytes().store(bytes as u64, Ordering::Relaxed);
+        match self.ring_and_wait() {
+            Waited::Replied => self.answered(bytes),
+            Waited::Crashed | Waited::Dead => {
+                let phase = phase_of(words.phase().load(Ordering::Relaxed));
+                Err(self.fault(None, phase).into())
+            }
+            Waited::Garbled => {
+                let garbled = FaultKind::MalformedReply { error: None };
+                Err(self.fault(Some(garbled), Phase::Replied).into())
+            }
+            Waited::Overran(limit) => {
+                let phase = phase_of(words.phase().load(Ordering::Relaxed));
+                self.ask_where();
+                Err(self.fault(Some(limit), phase).into())
+            }
+        }
+    }
+
+    fn reject(&mut self, error: DecodeError) -> Fault {
+        self.fault(Some(FaultKind::MalformedReply { error: Some(error) }), Phase::Replied)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if crate::origin::is_forked() {
+            return;
+        }
+        self.kill(Signal::KILL);
+        self.shared.release(self.slot);
+    }
+}
