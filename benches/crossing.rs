@@ -17,6 +17,7 @@ use support::host::{Ballast, keep_heap_resident, load_average};
 use support::ipc::IpcChannel;
 use support::load::{Add, Step, Sum, Whole};
 use support::pipes::Pipes;
+use support::sandbox::Sandboxed;
 use support::placement::Rule;
 use support::sample::{Plan, clock_cost_ns, sample};
 use support::spin::Spin;
@@ -109,6 +110,9 @@ fn subjects() -> io::Result<Vec<Box<dyn Subject>>> {
         subjects.push(Box::new(IpcChannel::new(rule)?));
     }
     subjects.push(Box::new(ForkPerCall::new(LARGEST_BYTES)?));
+    subjects.push(Box::new(Sandboxed::direct()?));
+    subjects.push(Box::new(Sandboxed::process()?));
+    subjects.push(Box::new(Sandboxed::hot()?));
     Ok(subjects)
 }
 

@@ -152,9 +152,8 @@ impl Builder {
                 Box::new(Direct::new(&self.config)?)
             }
         };
-        let reply_bytes = self.config.limits.reply_limit_bytes();
         let tracker = self.tracker.unwrap_or_else(Tracker::global);
-        Ok(Sandbox(ringfence_core::Sandbox::new(backend, reply_bytes, tracker)))
+        Ok(Sandbox(ringfence_core::Sandbox::new(backend, &self.config.limits, tracker)))
     }
 
     fn chosen(&self) -> Result<Backend, Error> {

@@ -17,7 +17,7 @@ use ringfence_core::region::{Outlet, Source};
 
 use crate::layout::{Layout, Words, doorbell, pages, phase, reply};
 use crate::mapping::Mapping;
-use crate::report::{REPORT_BYTES, Report};
+use crate::report::Report;
 
 /// Pages that a call has touched are kept for the next one up to this much of each area, and given back beyond it.
 const KEPT_BYTES: usize = 4 << 20;
@@ -70,6 +70,7 @@ impl Channel {
         self.words.phase().store(phase::BORN, Ordering::Relaxed);
         self.words.outcome().store(0, Ordering::Relaxed);
         self.words.reply_bytes().store(0, Ordering::Relaxed);
+        self.words.note().store(0, Ordering::Relaxed);
         Report::clear(self.report());
     }
 
@@ -81,7 +82,7 @@ impl Channel {
 
     /// Where the report is.
     pub(crate) fn report(&self) -> NonNull<u8> {
-        self.at(Layout::REPORT)
+        self.at(self.layout.report())
     }
 
     /// Where the arguments go.
@@ -111,12 +112,13 @@ impl Channel {
 
     /// The report, copied out once.
     pub(crate) fn take_report(&self) -> Box<Report> {
-        Report::copy(self.report())
+        Report::copy(self.report(), self.words.note().load(Ordering::Relaxed))
     }
 
     /// Gives back what a large crossing has touched beyond what is worth keeping. No system call for small ones.
     pub(crate) fn give_back(&self, request_bytes: usize, reply_bytes: usize) {
-        let areas = [(Layout::REQUEST, request_bytes), (self.layout.reply(), reply_bytes)];
+        // The request area starts with the header's page, which is kept.
+        let areas = [(0, Layout::REQUEST + request_bytes), (self.layout.reply(), reply_bytes)];
         for (start, used) in areas {
             if used > KEPT_BYTES {
                 self.mapping.give_back(start + KEPT_BYTES, pages(used) - KEPT_BYTES);
@@ -127,7 +129,6 @@ impl Channel {
     /// Touches the report's pages, so that a dying isolate does not have to.
     pub(crate) fn prefault_report(&self) {
         Report::touch(self.report());
-        debug_assert!(Layout::REPORT + REPORT_BYTES <= self.mapping.bytes());
     }
 }
 

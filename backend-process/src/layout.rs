@@ -1,12 +1,14 @@
 //! Where everything is in the memory a caller and one isolate share.
 //!
 //! ```text
-//! 0       request line   written by the host: doorbell, entry, bytes
-//! 128     reply line     written inside: reply word, outcome, bytes, phase, cpu; by the zygote: tomb
-//! 4096    report         written inside while dying, read after
-//! ...     request area   arguments
-//! ...     reply area     result
+//! 0     request line   written by the host: doorbell, entry, bytes
+//! 128   reply line     written inside: reply word, outcome, bytes, phase, cpu, note; by the zygote: tomb
+//! 256   request area   arguments
+//! ...   reply area     result
+//! ...   report         written inside while dying, read after
 //! ```
+//!
+//! Header and small arguments share a page: a switch of processes empties the TLB, and each further page is another walk.
 //!
 //! The isolate can write all of it at any moment. The host therefore keeps its own cursors, believes no length, and reads each
 //! byte of a reply once.
@@ -67,7 +69,7 @@ macro_rules! word {
     ($(#[$doc:meta])* $name:ident: $type:ty = $offset:expr) => {
         $(#[$doc])*
         pub(crate) fn $name(&self) -> &$type {
-            const { assert!($offset % align_of::<$type>() == 0 && $offset + size_of::<$type>() <= PAGE_BYTES) };
+            const { assert!($offset % align_of::<$type>() == 0 && $offset + size_of::<$type>() <= Layout::REQUEST) };
             // SAFETY: whoever made these words promised a mapped header page at `start`, so the offset stays inside it.
             let word = unsafe { self.start.add($offset) };
             // SAFETY: the word is mapped while `self` may be used, aligned (checked above), and accessed as an atomic of this type by
@@ -102,6 +104,8 @@ impl Words {
         phase: AtomicU32 = 144);
     word!(/// The CPU the worker ran on when it last took work up.
         cpu: AtomicU32 = 148);
+    word!(/// Bytes of a panic's text in the report; zero when none was noted since the work began.
+        note: AtomicU32 = 156);
     word!(/// Set by the zygote once the worker is dead.
         tomb: AtomicU32 = 152);
 }
@@ -114,19 +118,22 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Where the report starts.
-    pub(crate) const REPORT: usize = PAGE_BYTES;
     /// Where the request area starts.
-    pub(crate) const REQUEST: usize = Self::REPORT + pages(REPORT_BYTES);
+    pub(crate) const REQUEST: usize = 256;
 
     /// Where the reply area starts.
     pub(crate) fn reply(&self) -> usize {
-        Self::REQUEST + pages(self.request_bytes)
+        pages(Self::REQUEST + self.request_bytes)
+    }
+
+    /// Where the report starts.
+    pub(crate) fn report(&self) -> usize {
+        self.reply() + pages(self.reply_bytes)
     }
 
     /// The whole length.
     pub(crate) fn bytes(&self) -> usize {
-        self.reply() + pages(self.reply_bytes)
+        self.report() + pages(REPORT_BYTES)
     }
 }
 
@@ -140,13 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn areas_are_page_aligned_and_do_not_overlap() {
+    fn areas_do_not_overlap() {
         for (request_bytes, reply_bytes) in [(0, 0), (1, 1), (4096, 4097), (1 << 40, 1 << 40)] {
             let layout = Layout { request_bytes, reply_bytes };
-            assert!(Layout::REQUEST >= Layout::REPORT + REPORT_BYTES);
             assert!(layout.reply() >= Layout::REQUEST + request_bytes);
-            assert!(layout.bytes() >= layout.reply() + reply_bytes);
-            assert_eq!(Layout::REQUEST % PAGE_BYTES + layout.reply() % PAGE_BYTES, 0);
+            assert!(layout.report() >= layout.reply() + reply_bytes);
+            assert!(layout.bytes() >= layout.report() + REPORT_BYTES);
+            assert_eq!(layout.report() % PAGE_BYTES + layout.reply() % PAGE_BYTES, 0);
         }
     }
 }

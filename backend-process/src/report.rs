@@ -28,6 +28,7 @@ pub(crate) struct Report {
     /// The process-ending status, when `ending` is [`Ending::Exit`].
     pub(crate) status: i32,
     pub(crate) ending: u32,
+    /// Filled in by the host, from the header.
     pub(crate) text_bytes: u32,
     pub(crate) stack_bytes: u32,
     /// The address the copied stack starts at.
@@ -57,14 +58,16 @@ pub(crate) enum Ending {
 }
 
 impl Report {
-    /// Copies the report out, once.
-    pub(crate) fn copy(area: NonNull<u8>) -> Box<Self> {
+    /// Copies the report out, once, with the length of its text, which the header holds.
+    pub(crate) fn copy(area: NonNull<u8>, text_bytes: u32) -> Box<Self> {
         let mut report = Box::<Self>::new_uninit();
         // SAFETY: `area` is the report area of a mapped channel, REPORT_BYTES long; the destination is a fresh allocation of the same
         // size. A concurrent writer in the isolate changes which bytes are copied, and any bytes are a valid report.
         unsafe { area.as_ptr().copy_to_nonoverlapping(report.as_mut_ptr().cast(), REPORT_BYTES) };
         // SAFETY: all bytes were just written, and every field is an integer or an array of integers.
-        unsafe { report.assume_init() }
+        let mut report = unsafe { report.assume_init() };
+        report.text_bytes = text_bytes;
+        report
     }
 
     /// Forgets an earlier report.
@@ -78,10 +81,6 @@ impl Report {
         let ending = unsafe { addr_of_mut!((*report).ending) };
         // SAFETY: as above.
         unsafe { ending.write_volatile(0) };
-        // SAFETY: as above.
-        let text = unsafe { addr_of_mut!((*report).text_bytes) };
-        // SAFETY: as above.
-        unsafe { text.write_volatile(0) };
     }
 
     /// Makes every page of the area present.
@@ -150,7 +149,7 @@ mod tests {
     fn lengths_beyond_the_report_are_cut() {
         let mut area = vec![0xffu8; REPORT_BYTES + 4096];
         let offset = area.as_ptr().align_offset(4096);
-        let report = Report::copy(NonNull::from(&mut area[offset]));
+        let report = Report::copy(NonNull::from(&mut area[offset]), u32::MAX);
         assert_eq!(report.text().unwrap().chars().count(), TEXT_BYTES);
         assert_eq!(report.stack().len(), STACK_BYTES);
         assert_eq!(report.ending(), Ending::Unknown);

@@ -27,8 +27,9 @@ use crate::shared::Shared;
 use crate::spin;
 use crate::zygote::{End, Spawned};
 
-/// A worker is pinned to its caller's CPU for this long; a call that outlasts it may migrate.
-const PINNED: Duration = Duration::from_millis(1);
+/// A worker is pinned to its caller's CPU for this long; a call that outlasts it may migrate. Longer than a scheduler tick (10 ms at
+/// most): a timer that is due before the tick has to be programmed into the hardware and out again on every call.
+const PINNED: Duration = Duration::from_millis(20);
 /// How often a waiting host looks whether anyone is left to wake it.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an isolate that overran has to say where it is before it is killed.
@@ -188,16 +189,16 @@ impl Worker {
     /// Sleeps until there is an answer, nobody to give one, or no time left.
     fn sleep(&mut self) -> Waited {
         let words = *self.channel.words();
-        let mut slice = PINNED;
+        let mut slice = PINNED.min(self.shared.wall);
         loop {
-            let left = self.shared.wall.saturating_sub(self.entered.elapsed());
             let budget = self.cpu.left(self.process.pid);
-            let wake = futex::wait(words.reply(), reply::ASLEEP, Some(slice.min(left).min(budget)));
+            let wake = futex::wait(words.reply(), reply::ASLEEP, Some(slice.min(budget)));
             match words.reply().load(Ordering::Acquire) {
                 reply::ASLEEP => {}
                 answer => return judge(answer),
             }
-            if self.entered.elapsed() >= self.shared.wall {
+            let left = self.shared.wall.saturating_sub(self.entered.elapsed());
+            if left.is_zero() {
                 return Waited::Overran(FaultKind::Timeout);
             }
             if self.cpu.left(self.process.pid).is_zero() {
@@ -212,6 +213,7 @@ impl Worker {
                 }
                 slice = LOOK;
             }
+            slice = slice.min(left);
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) mod load;
 pub(crate) mod pipes;
 pub(crate) mod placement;
 pub(crate) mod sample;
+pub(crate) mod sandbox;
 pub(crate) mod shm;
 pub(crate) mod spin;
 pub(crate) mod table;

@@ -13,8 +13,8 @@
 //! | `DomainFaulted` | anything | reclaimed if foreign code held it, else as before |
 //! | `ValidationCheck`, `CorruptionDetected`, `DomainEntered`, `DomainExited` | anything | as before |
 //!
-//! An illegal event changes nothing, so the last legal transition decides. Unseen memory contradicts no event: a record may begin in
-//! the middle of a life.
+//! An illegal event changes nothing, so the last legal transition decides. Unseen memory contradicts no event: a record may
+//! begin in the middle of a life.
 
 use serde::Serialize;
 

@@ -15,7 +15,8 @@ use crate::passport::MemoryPassport;
 use crate::recorder::{Dropped, Totals};
 use crate::snapshot::{Snapshot, TrackerInfo};
 
-/// Version of the form of `memory_passports.json`. The first number changes when a reader of the old form would misread the new one.
+/// Version of the form of `memory_passports.json`. The first number changes when a reader of the old form would misread the
+/// new one.
 pub const SCHEMA_VERSION: &str = "1.0";
 
 const FILE_NAME: &str = "memory_passports.json";

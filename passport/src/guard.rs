@@ -1,5 +1,6 @@
 //! An export that happens when a scope ends, however it ends.
 
+use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -13,12 +14,14 @@ use crate::tracker::Tracker;
 #[derive(Debug)]
 #[must_use = "dropped at once, it exports at once"]
 pub struct ExportOnDrop {
-    pending: Option<(Tracker, PathBuf)>,
+    tracker: Tracker,
+    directory: PathBuf,
+    finished: bool,
 }
 
 impl ExportOnDrop {
-    pub(crate) fn new(tracker: Tracker, directory: PathBuf) -> Self {
-        Self { pending: Some((tracker, directory)) }
+    pub(crate) const fn new(tracker: Tracker, directory: PathBuf) -> Self {
+        Self { tracker, directory, finished: false }
     }
 
     /// Exports now, and answers with the path of the file.
@@ -26,19 +29,18 @@ impl ExportOnDrop {
     /// # Errors
     /// As [`Snapshot::export_json`](crate::Snapshot::export_json).
     pub fn finish(mut self) -> Result<PathBuf, Error> {
-        self.export().unwrap_or_else(|| Ok(PathBuf::new()))
-    }
-
-    fn export(&mut self) -> Option<Result<PathBuf, Error>> {
-        self.pending.take().map(|(tracker, directory)| tracker.export_json(directory))
+        self.finished = true;
+        self.tracker.export_json(&self.directory)
     }
 }
 
 impl Drop for ExportOnDrop {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.export() {
-            let cause =
-                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        if self.finished {
+            return;
+        }
+        if let Err(error) = self.tracker.export_json(&self.directory) {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             // Standard error may be closed, and then there is nobody to tell.
             let _ = writeln!(io::stderr(), "memory passports are not exported: {error}{cause}");
         }

@@ -1,10 +1,11 @@
 //! A bounded, ordered record of the memory that crosses a trust boundary.
 //!
-//! A **passport** is the recorded life of one piece of memory: where it came from, who held it, who freed it. Its status is derived from
-//! its events by one [state machine](Custody) and from nothing else; what is not known is `None`. It is evidence, not proof.
+//! A **passport** is the recorded life of one piece of memory: where it came from, who held it, who freed it. Its status is
+//! derived from its events by one [state machine](Custody) and from nothing else; what is not known is `None`. It is
+//! evidence, not proof.
 //!
-//! Events come from two places. A sandbox records each crossing ([`Tracker::enter`], [`Tracker::leave`]); a program that runs foreign
-//! code without a sandbox states what it does:
+//! Events come from two places. A sandbox records each crossing ([`Tracker::enter`], [`Tracker::leave`]); a program that
+//! runs foreign code without a sandbox states what it does:
 //!
 //! ```
 //! use ringfence_passport::{AllocationSource, PassportStatus, Tracker};

@@ -9,8 +9,8 @@ thread_local! {
     static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Number of the calling thread, from 1. Unlike the kernel's, it names one thread for as long as the process lives; a forked child
-/// inherits that of the thread that forked.
+/// Number of the calling thread, from 1. Unlike the kernel's, it names one thread for as long as the process lives; a
+/// forked child inherits that of the thread that forked.
 ///
 /// Cost: one thread-local read, after the first call of a thread.
 #[inline]

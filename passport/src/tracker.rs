@@ -17,11 +17,12 @@ use crate::thread;
 
 /// A bounded, ordered record of the memory that crosses a boundary. Clones are handles to the same record.
 ///
-/// One lock guards the record, nothing else is locked while it is held, and it is held for a few dozen instructions (longer only while a
-/// snapshot copies the stores).
+/// One lock guards the record, nothing else is locked while it is held, and it is held for a few dozen instructions (longer
+/// only while a snapshot copies the stores).
 ///
-/// A forked child has a copy of the record, and what it records reaches only that copy. When another thread of the parent was
-/// recording at the moment of the fork the copy cannot be used; it then behaves as [`Tracker::disabled`] does, and waits for nobody.
+/// A forked child has a copy of the record, and what it records reaches only that copy. When another thread of the parent
+/// was recording at the moment of the fork the copy cannot be used; it then behaves as [`Tracker::disabled`] does, and
+/// waits for nobody.
 #[derive(Debug, Clone)]
 pub struct Tracker {
     shared: Option<Arc<Shared>>,
@@ -41,9 +42,10 @@ pub struct TrackerBuilder {
 }
 
 impl TrackerBuilder {
-    /// Bytes that the record may take, 8 MiB unless stated; taken from the system as they are first used. Half of them are for
-    /// crossings, a quarter for the events of explicit calls and a quarter for their passports; each store holds at least one record.
-    /// When a store is full, evidence of memory whose life has ended goes first, the oldest first; every drop is counted.
+    /// Bytes that the record may take, 4 MiB unless stated; taken from the system as they are first used. Half of them are
+    /// for crossings, a quarter for the events of explicit calls and a quarter for their passports; each store holds at
+    /// least one record. When a store is full, evidence of memory whose life has ended goes first, the oldest first; every
+    /// drop is counted.
     pub const fn budget_bytes(mut self, bytes: usize) -> Self {
         self.budget_bytes = bytes;
         self
@@ -76,11 +78,11 @@ impl Tracker {
 
     /// The default settings, to be changed.
     pub const fn builder() -> TrackerBuilder {
-        TrackerBuilder { budget_bytes: 8 << 20 }
+        TrackerBuilder { budget_bytes: 4 << 20 }
     }
 
-    /// A tracker that records nothing. Its passports and crossings are all numbered 0, no call on it fails for want of a passport,
-    /// and its snapshots are empty.
+    /// A tracker that records nothing. Its passports and crossings are all numbered 0, no call on it fails for want of a
+    /// passport, and its snapshots are empty.
     #[must_use]
     pub const fn disabled() -> Self {
         Self { shared: None }
@@ -101,13 +103,13 @@ impl Tracker {
 
     /// Records that a thread goes into an isolate.
     ///
-    /// In a snapshot this is `DomainEntered` and, when there are arguments, a passport of the argument area with `HandoverToFfi`.
+    /// In a snapshot this is `DomainEntered` and, when there are arguments, a passport of the argument area with
+    /// `HandoverToFfi`.
     ///
     /// Cost: one uncontended lock, one clock read; no allocation, no system call.
     #[inline]
     pub fn enter(&self, crossing: Crossing) -> CrossingId {
-        let thread = thread::current();
-        let entered = self.with(|recorder| recorder.enter(&crossing, thread));
+        let entered = self.with(|recorder| recorder.enter(&crossing, thread::current()));
         entered.unwrap_or(CrossingId { number: 0, slot: u32::MAX })
     }
 
@@ -120,12 +122,11 @@ impl Tracker {
     /// Cost: as [`Tracker::enter`].
     #[inline]
     pub fn leave(&self, crossing: CrossingId, outcome: Outcome) {
-        let thread = thread::current();
-        self.with(|recorder| recorder.leave(&crossing, outcome, thread));
+        self.with(|recorder| recorder.leave(&crossing, outcome, thread::current()));
     }
 
-    /// Makes a passport for memory that Rust allocated: `AllocatedInRust`, declared. Whatever else has lain at the address keeps its own
-    /// passport.
+    /// Makes a passport for memory that Rust allocated: `AllocatedInRust`, declared. Whatever else has lain at the address
+    /// keeps its own passport.
     #[track_caller]
     pub fn create_passport(
         &self,
@@ -157,8 +158,8 @@ impl Tracker {
     /// Declares that Rust gave the memory to foreign code, and to which function if that is stated.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownPassport`](crate::ErrorKind::UnknownPassport) for an id that no explicit call gave, or whose passport was
-    /// dropped.
+    /// [`ErrorKind::UnknownPassport`](crate::ErrorKind::UnknownPassport) for an id that no explicit call gave, or whose
+    /// passport was dropped.
     #[track_caller]
     pub fn record_handover(
         &self,
@@ -203,8 +204,8 @@ impl Tracker {
         self.record_event(id, PassportEventType::ReclaimedByRust, Evidence::Declared, reason)
     }
 
-    /// Records any event of a passport that an explicit call made. An event that contradicts the recorded custody is kept, flagged
-    /// [`Illegal`](crate::Legality::Illegal), and changes nothing else.
+    /// Records any event of a passport that an explicit call made. An event that contradicts the recorded custody is kept,
+    /// flagged [`Illegal`](crate::Legality::Illegal), and changes nothing else.
     ///
     /// # Errors
     /// As [`Tracker::record_handover`].
@@ -224,7 +225,8 @@ impl Tracker {
         }
     }
 
-    /// The newest passport that an explicit call made for memory that holds `address`, at its start or inside, and that is not freed.
+    /// The newest passport that an explicit call made for memory that holds `address`, at its start or inside, and that is
+    /// not freed.
     ///
     /// The argument and reply areas of crossings have their passports in a [`Snapshot`] only.
     #[must_use]
@@ -270,8 +272,8 @@ impl Tracker {
         self.with(|recorder| recorder.create(declaration, note)).unwrap_or(PassportId::new(0))
     }
 
-    /// Uses the recorder under the lock. `None` when nothing is recorded here: disabled, or a forked child whose copy of the lock is held by
-    /// a thread that it does not have.
+    /// Uses the recorder under the lock. `None` when nothing is recorded here: disabled, or a forked child whose copy of
+    /// the lock is held by a thread that it does not have.
     #[inline]
     fn with<R>(&self, use_it: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
         let shared = self.shared.as_deref()?;
@@ -283,5 +285,55 @@ impl Tracker {
             Err(TryLockError::WouldBlock) => shared.recorder.lock().unwrap_or_else(PoisonError::into_inner),
         };
         Some(use_it(&mut recorder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::PoisonError;
+
+    use super::*;
+
+    #[test]
+    fn a_forked_copy_whose_lock_nobody_will_release_is_disabled() {
+        let mut tracker = Tracker::new();
+        tracker.create_passport(0x1000, 16, None, None);
+        if let Some(shared) = tracker.shared.as_mut().and_then(Arc::get_mut) {
+            shared.info.process_id = Some(std::process::id() + 1);
+        }
+        let shared = tracker.shared.clone().unwrap();
+        let held = shared.recorder.lock().unwrap();
+        assert_eq!(tracker.create_passport(0x2000, 16, None, None).get(), 0);
+        assert_eq!(tracker.passport_at(0x1000), None);
+        assert_eq!(tracker.snapshot().passports().len(), 0);
+        drop(held);
+        assert_eq!(tracker.snapshot().passports().len(), 1);
+    }
+
+    #[test]
+    fn a_forked_copy_names_no_process_for_its_events() {
+        let mut tracker = Tracker::new();
+        tracker.create_passport(0x1000, 16, None, None);
+        let here = Some(std::process::id());
+        assert!(tracker.snapshot().events().all(|event| event.process_id == here));
+        if let Some(shared) = tracker.shared.as_mut().and_then(Arc::get_mut) {
+            shared.info.process_id = Some(std::process::id() + 1);
+        }
+        assert!(tracker.snapshot().events().all(|event| event.process_id.is_none()));
+    }
+
+    #[test]
+    fn a_poisoned_lock_keeps_its_record() {
+        let tracker = Tracker::new();
+        let id = tracker.create_passport(0x1000, 16, None, None);
+        let poisoner = tracker.clone();
+        let panicked = std::thread::spawn(move || {
+            let shared = poisoner.shared.unwrap();
+            let _held = shared.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+            panic!("while the lock is held");
+        });
+        assert!(panicked.join().is_err());
+        tracker.record_handover(id, None).unwrap();
+        assert_eq!(tracker.snapshot().events().len(), 2);
     }
 }

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::slice;
 
-use crate::codec::{Codec, DecodeError, Decoder, EncodeErrorKind, Encoder, Inward, Outward};
+use crate::codec::{Arrived, Codec, DecodeError, Decoder, EncodeErrorKind, Encoder, Inward, Outward};
 use crate::region::{Outlet, Source};
 
 /// How the work inside ended.
@@ -59,7 +59,7 @@ impl Entry {
     pub(crate) fn call<C, F, A, R>() -> Self
     where
         C: Inward<A> + Outward<R>,
-        F: for<'a> Fn(C::Inside<'a>) -> R + Copy + 'static,
+        F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
     {
         const { assert!(size_of::<F>() == 0, "`call` takes a function or closure that captures nothing; use `run`") };
         Self(call::<C, F, A, R>)
@@ -107,7 +107,7 @@ impl Entry {
 unsafe fn call<C, F, A, R>(data: *const u8, bytes: usize, reply: Outlet<'_>) -> Finish
 where
     C: Inward<A> + Outward<R>,
-    F: for<'a> Fn(C::Inside<'a>) -> R + Copy + 'static,
+    F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
 {
     // SAFETY: `F` is zero-sized (checked where the entry is made), so a read of a dangling aligned pointer reads nothing; a value of
     // `F` existed on the caller's side, and `F: Copy` allows another.

@@ -24,7 +24,7 @@ pub enum Processes {
 /// | CPU time | none | one crossing, all its threads | [`FaultKind::CpuLimit`](crate::FaultKind::CpuLimit) |
 /// | memory | 1 GiB | address space beyond what the isolate was born with | allocation fails inside; dying of that is [`FaultKind::MemoryLimit`](crate::FaultKind::MemoryLimit) |
 /// | arguments | 64 MiB | one crossing | [`Error::Arguments`](crate::Error::Arguments) |
-/// | reply | 64 MiB | one crossing: its encoded size, and what decoding it may allocate | [`FaultKind::ReplyLimit`](crate::FaultKind::ReplyLimit) |
+/// | reply | 64 MiB | one crossing: its encoded size; decoding it may allocate eight times that, and 64 KiB at least | [`FaultKind::ReplyLimit`](crate::FaultKind::ReplyLimit) |
 /// | descriptors | 0 | open at once, beyond 0–2 and the lent ones | `EMFILE` inside |
 /// | processes | forbidden | the isolate | [`FaultKind::Syscall`](crate::FaultKind::Syscall) |
 /// | stack | 8 MiB | `call` and sessions; `run` uses the caller's | [`FaultKind::StackOverflow`](crate::FaultKind::StackOverflow) |
@@ -93,7 +93,8 @@ impl Limits {
         self
     }
 
-    /// The reply of one crossing, both its encoded size and what decoding it may allocate: at most 2^40 bytes.
+    /// The encoded reply of one crossing: at most 2^40 bytes. A value takes more room in memory than on the way, so decoding may
+    /// allocate eight times as much, and no more, whatever the reply says.
     #[must_use]
     pub fn reply_bytes(mut self, limit: usize) -> Self {
         self.reply_bytes = limit;
@@ -149,6 +150,12 @@ impl Limits {
     #[must_use]
     pub fn reply_limit_bytes(&self) -> usize {
         self.reply_bytes
+    }
+
+    /// What decoding one reply may allocate.
+    #[must_use]
+    pub fn decode_budget_bytes(&self) -> usize {
+        self.reply_bytes.saturating_mul(8).max(64 << 10)
     }
 
     /// Descriptors beyond 0–2 and the lent ones.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use ringfence_passport::{Operation, Region, Tracker};
 
 use crate::backend::{Backend, Closure, Data, Entry, Isolate, Purpose, Work};
-use crate::codec::{Bincode, Codec, DecodeError, Decoder, EncodeError, Encoder, Inward, Outward};
+use crate::codec::{Arrived, Bincode, Codec, DecodeError, Decoder, EncodeError, Encoder, Inward, Outward};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::guarantees::Guarantees;
+use crate::limits::Limits;
 use crate::session::Session;
 
 /// Runs closures and functions where they cannot hurt the caller.
@@ -31,7 +32,7 @@ pub struct Sandbox<C = Bincode> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) backend: Box<dyn Backend>,
-    pub(crate) reply_bytes: usize,
+    pub(crate) decode_budget_bytes: usize,
     pub(crate) tracker: Tracker,
 }
 
@@ -42,10 +43,11 @@ impl<C> Clone for Sandbox<C> {
 }
 
 impl<C: Codec> Sandbox<C> {
-    /// A sandbox over a backend. `reply_bytes` bounds what decoding a reply may allocate.
+    /// A sandbox over a backend that was built with these limits.
     #[must_use]
-    pub fn new(backend: Box<dyn Backend>, reply_bytes: usize, tracker: Tracker) -> Self {
-        Self { shared: Arc::new(Shared { backend, reply_bytes, tracker }), codec: PhantomData }
+    pub fn new(backend: Box<dyn Backend>, limits: &Limits, tracker: Tracker) -> Self {
+        let decode_budget_bytes = limits.decode_budget_bytes();
+        Self { shared: Arc::new(Shared { backend, decode_budget_bytes, tracker }), codec: PhantomData }
     }
 
     /// Runs a closure inside. It sees what it captured as it is now, and can only read it: what must be owned or changed inside is
@@ -91,7 +93,7 @@ impl<C: Codec> Sandbox<C> {
     pub fn call<F, A, R>(&self, function: F, arguments: A) -> Result<R, Error>
     where
         C: Inward<A> + Outward<R>,
-        F: for<'a> Fn(<C as Inward<A>>::Inside<'a>) -> R + Copy + 'static,
+        F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
     {
         let _ = function;
         let mut result = None;
@@ -164,7 +166,7 @@ pub(crate) fn call_task<'t, C, F, A, R>(
 ) -> Task<'t>
 where
     C: Inward<A> + Outward<R>,
-    F: for<'a> Fn(<C as Inward<A>>::Inside<'a>) -> R + Copy + 'static,
+    F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
 {
     Task {
         operation,
@@ -231,7 +233,7 @@ impl Shared {
         let entered = evidence.span().in_scope(|| isolate.enter(Work::new(task.entry, data)));
         let source = entered?;
         let reply = Region { address: source.address(), bytes: source.remaining(), type_name: task.reply_type };
-        let mut input = Decoder::new(source, self.reply_bytes);
+        let mut input = Decoder::new(source, self.decode_budget_bytes);
         let decoded = decode(&mut input).and_then(|()| input.finish());
         match decoded {
             Ok(()) => Ok(reply),

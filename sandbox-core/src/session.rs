@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringfence_passport::Operation;
 
 use crate::backend::Isolate;
-use crate::codec::{Bincode, Codec, Encoder, Inward, Outward};
+use crate::codec::{Arrived, Bincode, Codec, Encoder, Inward, Outward};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::sandbox::{Shared, call_task, taken};
@@ -37,7 +37,7 @@ impl<C: Codec> Session<C> {
     pub fn call<F, A, R>(&mut self, function: F, arguments: A) -> Result<R, Error>
     where
         C: Inward<A> + Outward<R>,
-        F: for<'a> Fn(<C as Inward<A>>::Inside<'a>) -> R + Copy + 'static,
+        F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
     {
         let _ = function;
         if self.isolate.is_broken() {

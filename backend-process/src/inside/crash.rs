@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::panic::PanicHookInfo;
 use std::ptr::{self, addr_of_mut};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use nix::errno::Errno;
@@ -37,6 +37,7 @@ const FATAL: [c_int; 8] = [
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
 
 static REPORT: AtomicPtr<Report> = AtomicPtr::new(ptr::null_mut());
+static NOTE: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 static REPLY: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 /// Where the work's stack starts, above its guard: zero when the work runs on its caller's. And where it ends: zero when unknown.
 static STACK_START: AtomicUsize = AtomicUsize::new(0);
@@ -63,6 +64,7 @@ impl Stacks {
 /// `stack_end` is where the stack of the work ends, if it is the caller's and known.
 pub(crate) fn arm(channel: &Channel, stacks: &Stacks, stack_end: Option<usize>) -> Result<(), Errno> {
     REPORT.store(channel.report().as_ptr().cast(), Ordering::Relaxed);
+    NOTE.store(channel.words().note().as_ptr(), Ordering::Relaxed);
     REPLY.store(channel.words().reply().as_ptr(), Ordering::Relaxed);
     STACK_END.store(stack_end.unwrap_or(0), Ordering::Relaxed);
     if let Some(work) = &stacks.work {
@@ -110,11 +112,17 @@ unsafe extern "C" {
 
 /// Starts a piece of work with nothing noted and no error pending.
 pub(crate) fn begin() {
-    if let Some(report) = report() {
-        // SAFETY: the report area is mapped while this process lives; one aligned store.
-        unsafe { addr_of_mut!((*report).text_bytes).write_volatile(0) };
-    }
+    note(0);
     Errno::set_raw(0);
+}
+
+/// Publishes the length of the noted text.
+fn note(text_bytes: u32) {
+    let word = NOTE.load(Ordering::Relaxed);
+    if !word.is_null() {
+        // SAFETY: the header is mapped while this process lives and the word is an aligned u32 accessed as an atomic by all.
+        unsafe { AtomicU32::from_ptr(word) }.store(text_bytes, Ordering::Relaxed);
+    }
 }
 
 fn report() -> Option<*mut Report> {
@@ -146,7 +154,7 @@ fn announce() {
         return;
     }
     // SAFETY: the header is mapped while this process lives and the word is an aligned u32 accessed as an atomic by all.
-    let word = unsafe { std::sync::atomic::AtomicU32::from_ptr(word) };
+    let word = unsafe { AtomicU32::from_ptr(word) };
     if word.swap(reply::CRASHED, Ordering::AcqRel) == reply::ASLEEP {
         futex::wake(word);
     }
@@ -262,7 +270,7 @@ fn note_panic(panic: &PanicHookInfo<'_>) {
         None => write!(text, "{message}"),
     };
     set!(report, text, text.bytes);
-    set!(report, text_bytes, text.length as u32);
+    note(text.length as u32);
     let registers = registers_here();
     set!(report, registers, registers);
     set!(report, stack_bytes, 0);

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
-use nix::unistd::{ForkResult, Pid, dup, fork, setsid};
+use nix::unistd::{ForkResult, Pid, dup, fork, setpgid};
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,9 @@ where
     S: for<'d> Deserialize<'d> + Serialize,
 {
     reset_signals()?;
-    // Fails in a process that leads its group already, which a fresh child does not.
-    setsid()?;
+    // A group of its own, so that a terminal's signals pass it by, in the session of the host: the scheduler keeps the tasks of one
+    // session together (sched(7), autogroup), and a worker in another would drive its caller from CPU to CPU.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     let null = null_device()?;
     for number in 0..=2 {
         point_at(number, std::os::fd::AsFd::as_fd(&null))?;

@@ -45,7 +45,8 @@ impl Entered {
 }
 
 impl Closed {
-    /// Sequence numbers that the crossing takes: those of entering, the exit, the return of the arguments, and two of the reply.
+    /// Sequence numbers that the crossing takes: those of entering, the exit, the return of the arguments, and two of the
+    /// reply.
     pub(crate) const fn event_count(&self) -> u64 {
         let returned_arguments = (self.entered.argument_id != 0) as u64;
         let reply = (self.left.reply_id != 0) as u64;
@@ -71,13 +72,18 @@ impl CrossingLog {
         let open_capacity =
             budget.open_crossings(size_of::<Option<Entered>>() + size_of::<u32>()).min(NO_SLOT as usize);
         let closed_capacity = budget.closed_crossings(size_of::<Closed>());
-        Self {
-            open: Vec::with_capacity(open_capacity),
-            free_slots: Vec::with_capacity(open_capacity),
+        let mut log = Self {
+            open: Vec::new(),
+            free_slots: Vec::new(),
             open_capacity,
-            closed: VecDeque::with_capacity(closed_capacity),
+            closed: VecDeque::new(),
             closed_capacity,
-        }
+        };
+        // A budget that the system does not grant at once is grown into.
+        let _ = log.open.try_reserve_exact(open_capacity);
+        let _ = log.free_slots.try_reserve_exact(open_capacity);
+        let _ = log.closed.try_reserve_exact(closed_capacity);
+        log
     }
 
     /// The slot that now holds `entered`, or [`NO_SLOT`] when all are taken.

@@ -28,7 +28,10 @@ pub(super) struct EventLog {
 impl EventLog {
     pub(super) fn new(budget: Budget) -> Self {
         let capacity = budget.events(size_of::<EventRecord>());
-        Self { records: VecDeque::with_capacity(capacity), capacity }
+        let mut records = VecDeque::new();
+        // A budget that the system does not grant at once is grown into.
+        let _ = records.try_reserve_exact(capacity);
+        Self { records, capacity }
     }
 
     /// Keeps an event. Answers how many others had to go.
@@ -42,8 +45,9 @@ impl EventLog {
         self.records.iter()
     }
 
-    /// Drops the oldest event of a finished passport; when that is not simply the oldest event, an eighth of the ring at once, so
-    /// that the search costs each event only a few steps. Events of live passports go only when those of finished ones do not suffice.
+    /// Drops the oldest event of a finished passport; when that is not simply the oldest event, an eighth of the ring at
+    /// once, so that the search costs each event only a few steps. Events of live passports go only when those of finished
+    /// ones do not suffice.
     fn make_room(&mut self, passports: &mut PassportTable) -> u64 {
         if self.records.front().is_some_and(|oldest| passports.is_finished(oldest.passport)) {
             self.drop_oldest(passports);

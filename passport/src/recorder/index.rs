@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// Intervals by size class: class `c` has sizes up to 2^c bytes and above half of that. Within a class an address can lie only in
-/// intervals that begin less than 2^c bytes before it, and unless they overlap there are at most two of them; so a large block does not
-/// make the search among many small ones long.
+/// Intervals by size class: class `c` has sizes up to 2^c bytes and above half of that. Within a class an address can lie
+/// only in intervals that begin less than 2^c bytes before it, and unless they overlap there are at most two of them; so a
+/// large block does not make the search among many small ones long.
 #[derive(Debug, Default)]
 pub(super) struct IntervalIndex {
     /// Class, start, size, passport.

@@ -1,5 +1,5 @@
-//! From the recorder's records to events and passports. A crossing is recorded as two compact halves; here they become the events they
-//! stand for, with the sequence numbers that were set aside for them.
+//! From the recorder's records to events and passports. A crossing is recorded as two compact halves; here they become the
+//! events they stand for, with the sequence numbers that were set aside for them.
 
 use std::collections::BTreeMap;
 

@@ -135,11 +135,12 @@ impl Snapshot {
         export::write_memory_passports(self, writer)
     }
 
-    /// Writes `memory_passports.json` into `directory`, which is made if it is missing, and answers with its path. Who reads the
-    /// path sees the old file or the whole new one.
+    /// Writes `memory_passports.json` into `directory`, which is made if it is missing, and answers with its path. Who
+    /// reads the path sees the old file or the whole new one.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Write`](crate::ErrorKind::Write); the old file is then as it was.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Write`](crate::ErrorKind::Write); the old file is then as it
+    /// was.
     pub fn export_json(&self, directory: impl AsRef<Path>) -> Result<PathBuf, Error> {
         export::export_json(self, directory.as_ref())
     }

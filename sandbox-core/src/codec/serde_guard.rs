@@ -236,6 +236,20 @@ struct Parts<A> {
 }
 
 impl<A> Parts<A> {
+    /// Charges for a part of type `T` and lets `next` decode it; takes the charge back if there was none.
+    fn part<T, E: Error>(
+        &mut self,
+        next: impl FnOnce(&mut A) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        let bytes_left = ACCOUNT.get().bytes_left;
+        self.charge(size_of::<T>())?;
+        let part = next(&mut self.inner)?;
+        if part.is_none() {
+            ACCOUNT.set(Account { bytes_left, ..ACCOUNT.get() });
+        }
+        Ok(part)
+    }
+
     fn charge<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
         let extra = if self.factor == FIRST { FIRST_BYTES } else { ENTRY_BYTES };
         charge(bytes.saturating_mul(self.factor).saturating_add(extra))
@@ -246,9 +260,9 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Parts<A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.charge(size_of::<S::Value>())?;
+        let element = self.part(|inner| inner.next_element_seed(Guard(seed)));
         self.factor = GROWTH;
-        self.inner.next_element_seed(Guard(seed))
+        element
     }
 }
 
@@ -256,8 +270,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Parts<A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.charge(size_of::<S::Value>())?;
-        self.inner.next_key_seed(Guard(seed))
+        self.part(|inner| inner.next_key_seed(Guard(seed)))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
