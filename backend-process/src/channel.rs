@@ -15,7 +15,7 @@ use nix::unistd::ftruncate;
 use ringfence_core::Error;
 use ringfence_core::region::{Outlet, Source};
 
-use crate::layout::{Layout, Words, doorbell, pages, phase, reply};
+use crate::layout::{Layout, Words, pages, phase};
 use crate::mapping::Mapping;
 use crate::report::Report;
 
@@ -48,8 +48,10 @@ impl Channel {
     }
 
     fn over(mapping: Mapping, layout: Layout) -> Self {
-        // SAFETY: the mapping has the layout's length, the header its first page; the words live no longer than the channel.
-        let words = unsafe { Words::new(mapping.start()) };
+        // SAFETY: the layout puts the state line inside the mapping.
+        let state = unsafe { mapping.start().add(layout.state()) };
+        // SAFETY: the mapping has the layout's length, so a page is mapped at each; the words live no longer than the channel.
+        let words = unsafe { Words::new(mapping.start(), state) };
         Self { mapping, layout, words }
     }
 
@@ -65,8 +67,7 @@ impl Channel {
 
     /// Makes the channel of an isolate that serves one crossing and is then gone ready for the next.
     pub(crate) fn clear(&self) {
-        self.words.doorbell().store(doorbell::EMPTY, Ordering::Relaxed);
-        self.words.reply().store(reply::PENDING, Ordering::Relaxed);
+        self.words.reply().store(0, Ordering::Relaxed);
         self.words.phase().store(phase::BORN, Ordering::Relaxed);
         self.words.outcome().store(0, Ordering::Relaxed);
         self.words.reply_bytes().store(0, Ordering::Relaxed);
@@ -117,8 +118,9 @@ impl Channel {
 
     /// Gives back what a large crossing has touched beyond what is worth keeping. No system call for small ones.
     pub(crate) fn give_back(&self, request_bytes: usize, reply_bytes: usize) {
-        // The request area starts with the header's page, which is kept.
-        let areas = [(0, Layout::REQUEST + request_bytes), (self.layout.reply(), reply_bytes)];
+        // Each area begins on the page of its header, which is kept.
+        let state = self.layout.state();
+        let areas = [(0, Layout::REQUEST + request_bytes), (state, self.layout.reply() - state + reply_bytes)];
         for (start, used) in areas {
             if used > KEPT_BYTES {
                 self.mapping.give_back(start + KEPT_BYTES, pages(used) - KEPT_BYTES);

@@ -30,10 +30,17 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the whole of a shared memory file.
     pub(crate) fn shared(file: BorrowedFd<'_>, bytes: usize) -> Result<Self, Error> {
+        Self::shared_part(file, 0, bytes)
+    }
+
+    /// Maps a page-aligned part of a shared memory file.
+    pub(crate) fn shared_part(file: BorrowedFd<'_>, offset: usize, bytes: usize) -> Result<Self, Error> {
         let bytes = non_zero(bytes)?;
+        let too_far = |_| Error::os("map shared memory", nix::errno::Errno::EOVERFLOW);
+        let offset = i64::try_from(offset).map_err(too_far)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: no address is asked for, so no existing mapping is touched.
-        let start = unsafe { mmap(None, bytes, protection, MapFlags::MAP_SHARED, file, 0) };
+        let start = unsafe { mmap(None, bytes, protection, MapFlags::MAP_SHARED, file, offset) };
         let start = start.map_err(|errno| Error::os("map shared memory", errno))?;
         Ok(Self { start: start.cast(), bytes })
     }

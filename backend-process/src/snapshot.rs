@@ -29,7 +29,7 @@ use crate::channel::Channel;
 use crate::confine::{self, Resources, keep_only, point_at};
 use crate::cpu::CpuBudget;
 use crate::inside::{self, Stacks, WHERE_ARE_YOU};
-use crate::layout::{phase, reply};
+use crate::layout::{doorbell, phase, reply};
 use crate::shared::{Shared, next_isolate};
 use crate::zygote::{End, ended_within, vanish};
 
@@ -37,6 +37,9 @@ use crate::zygote::{End, ended_within, vanish};
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// How often the CPU-time limit is looked at, when there is one.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// The number of a snapshot's one call.
+const ONLY: u32 = doorbell::NEXT;
 
 /// What snapshots of one sandbox use one after the other.
 #[derive(Debug)]
@@ -78,8 +81,8 @@ impl Snapshot {
         }
         words.phase().store(phase::INSIDE, Ordering::Relaxed);
         // SAFETY: the address is that of the closure's own entry, in a copy of the memory in which the caller holds the closure.
-        let finish = unsafe { inside::perform(&mut channel, entry, closure.address(), 0) };
-        inside::answer(&words, finish);
+        let finish = unsafe { inside::perform(&mut channel, ONLY, entry, closure.address(), 0) };
+        inside::answer(&words, ONLY, finish);
         vanish(0)
     }
 
@@ -162,7 +165,7 @@ impl Snapshot {
     fn judge(&mut self, end: End, verdict: Option<FaultKind>) -> Result<Source<'_>, Error> {
         let words = *self.channel.words();
         let phase_word = words.phase().load(Ordering::Acquire);
-        if verdict.is_some() || words.reply().load(Ordering::Acquire) != reply::DONE {
+        if verdict.is_some() || words.reply().load(Ordering::Acquire) != reply::word(ONLY, reply::DONE) {
             if phase_word == phase::UNFIT {
                 let errno = i32::try_from(words.reply_bytes().load(Ordering::Relaxed)).unwrap_or(0);
                 return Err(Error::os("confine a snapshot", Errno::from_raw(errno)));

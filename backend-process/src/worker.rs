@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     generation: u64,
     broken: bool,
     calls: u32,
+    /// The doorbell's number of the last call.
+    number: u32,
     cpu: CpuBudget,
     placed: Placed,
     entered: Instant,
@@ -91,6 +93,7 @@ impl Worker {
             generation,
             broken: false,
             calls: 0,
+            number: 0,
             placed: Placed::Anywhere,
             entered: Instant::now(),
         }
@@ -160,42 +163,48 @@ impl Worker {
     /// Rings, and sleeps or spins until there is an answer.
     fn ring_and_wait(&mut self) -> Waited {
         let words = *self.channel.words();
+        let number = self.number.wrapping_add(doorbell::NEXT);
+        self.number = number;
         let spins = self.spins();
-        let asleep = if spins { reply::PENDING } else { reply::ASLEEP };
-        words.reply().store(asleep, Ordering::SeqCst);
+        let asleep = reply::word(number, reply::ASLEEP);
+        if !spins {
+            words.reply().store(asleep, Ordering::SeqCst);
+        }
         if words.tomb().load(Ordering::SeqCst) != 0 {
             return Waited::Dead;
         }
-        if words.doorbell().swap(doorbell::WORK, Ordering::AcqRel) != doorbell::EMPTY {
+        if words.doorbell().swap(number, Ordering::AcqRel) & doorbell::ASLEEP != 0 {
             futex::wake(words.doorbell());
         }
         if spins {
             let cpu = crate::cpu::current();
             let elsewhere = || words.cpu().load(Ordering::Relaxed) != cpu;
-            spin::until(self.entered, elsewhere, || words.reply().load(Ordering::Acquire) != reply::PENDING);
-            let slept = words.reply().compare_exchange(
-                reply::PENDING,
-                reply::ASLEEP,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-            if let Err(answer) = slept {
-                return judge(answer);
+            let answer = || reply::answer(words.reply().load(Ordering::Acquire), number);
+            spin::until(self.entered, elsewhere, || answer().is_some());
+            // From here on an answer has to wake this thread, and so has the zygote, which looks for a sleeper after it has set the tomb.
+            let slept = words.reply().fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+                reply::answer(word, number).is_none().then_some(asleep)
+            });
+            if let Err(word) = slept {
+                return judge(word, number);
+            }
+            if words.tomb().load(Ordering::SeqCst) != 0 {
+                return Waited::Dead;
             }
         }
-        self.sleep()
+        self.sleep(asleep)
     }
 
     /// Sleeps until there is an answer, nobody to give one, or no time left.
-    fn sleep(&mut self) -> Waited {
+    fn sleep(&mut self, asleep: u32) -> Waited {
         let words = *self.channel.words();
         let mut slice = PINNED.min(self.shared.wall);
         loop {
             let budget = self.cpu.left(self.process.pid);
-            let wake = futex::wait(words.reply(), reply::ASLEEP, Some(slice.min(budget)));
-            match words.reply().load(Ordering::Acquire) {
-                reply::ASLEEP => {}
-                answer => return judge(answer),
+            let wake = futex::wait(words.reply(), asleep, Some(slice.min(budget)));
+            let word = words.reply().load(Ordering::Acquire);
+            if word != asleep {
+                return judge(word, self.number);
             }
             let left = self.shared.wall.saturating_sub(self.entered.elapsed());
             if left.is_zero() {
@@ -279,11 +288,11 @@ impl Worker {
     }
 }
 
-fn judge(answer: u32) -> Waited {
-    match answer {
-        reply::DONE => Waited::Replied,
-        reply::CRASHED => Waited::Crashed,
-        reply::DEAD => Waited::Dead,
+fn judge(word: u32, number: u32) -> Waited {
+    match reply::answer(word, number) {
+        Some(reply::DONE) => Waited::Replied,
+        Some(reply::CRASHED) => Waited::Crashed,
+        Some(reply::DEAD) => Waited::Dead,
         _ => Waited::Garbled,
     }
 }

@@ -42,6 +42,8 @@ static REPLY: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 /// Where the work's stack starts, above its guard: zero when the work runs on its caller's. And where it ends: zero when unknown.
 static STACK_START: AtomicUsize = AtomicUsize::new(0);
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
+/// The call that is being worked on.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 static DYING: AtomicBool = AtomicBool::new(false);
 
 /// The stacks isolates of one zygote run on: mapped once, private to each by the fork.
@@ -110,8 +112,9 @@ unsafe extern "C" {
     fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
 }
 
-/// Starts a piece of work with nothing noted and no error pending.
-pub(crate) fn begin() {
+/// Starts the work of a call with nothing noted and no error pending.
+pub(crate) fn begin(number: u32) {
+    NUMBER.store(number, Ordering::Relaxed);
     note(0);
     Errno::set_raw(0);
 }
@@ -155,7 +158,9 @@ fn announce() {
     }
     // SAFETY: the header is mapped while this process lives and the word is an aligned u32 accessed as an atomic by all.
     let word = unsafe { AtomicU32::from_ptr(word) };
-    if word.swap(reply::CRASHED, Ordering::AcqRel) == reply::ASLEEP {
+    let number = NUMBER.load(Ordering::Relaxed);
+    let before = word.swap(reply::word(number, reply::CRASHED), Ordering::AcqRel);
+    if before == reply::word(number, reply::ASLEEP) {
         futex::wake(word);
     }
 }

@@ -15,14 +15,15 @@ use crate::channel::Channel;
 use crate::futex;
 use crate::inside::begin;
 use crate::layout::{Words, doorbell, phase, reply};
+use crate::spin;
 
 /// Serves calls until the process is killed.
 pub(crate) fn serve(mut channel: Channel, waiting: Waiting) -> ! {
     let words = *channel.words();
     words.phase().store(phase::READY, Ordering::Release);
+    let mut number = 0;
     loop {
-        await_work(&words, waiting);
-        words.doorbell().store(doorbell::EMPTY, Ordering::Relaxed);
+        number = await_work(&words, waiting, number);
         words.phase().store(phase::INSIDE, Ordering::Relaxed);
         words.cpu().store(crate::cpu::current(), Ordering::Relaxed);
         let address = words.entry().load(Ordering::Relaxed);
@@ -32,51 +33,53 @@ pub(crate) fn serve(mut channel: Channel, waiting: Waiting) -> ! {
         let bytes = usize::try_from(bytes).unwrap_or(0);
         // SAFETY: the host wrote an address it took from an `Entry` and checked to be in this image, and the bytes it wrote to the
         // request area, which it leaves alone until the answer.
-        let finish = unsafe { perform(&mut channel, address, request, bytes) };
-        answer(&words, finish);
+        let finish = unsafe { perform(&mut channel, number, address, request, bytes) };
+        answer(&words, number, finish);
     }
 }
 
-/// Does one piece of work.
+/// Does the work of the call with this number.
 ///
 /// # Safety
 /// As [`Entry::from_address`] for `address`, as [`Entry::perform`] for the rest.
-pub(crate) unsafe fn perform(channel: &mut Channel, address: usize, data: *const u8, bytes: usize) -> Finish {
-    begin();
+pub(crate) unsafe fn perform(
+    channel: &mut Channel,
+    number: u32,
+    address: usize,
+    data: *const u8,
+    bytes: usize,
+) -> Finish {
+    begin(number);
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::from_address(address) };
     // SAFETY: the caller's promise; the reply area is this isolate's to write until it answers.
     unsafe { entry.perform(data, bytes, channel.reply_outlet()) }
 }
 
-fn await_work(words: &Words, waiting: Waiting) {
+/// Waits for a call after the last one, and says its number.
+fn await_work(words: &Words, waiting: Waiting, last: u32) -> u32 {
     let bell = words.doorbell();
+    let rung = || Some(doorbell::number(bell.load(Ordering::Acquire))).filter(|&number| number != last);
     if waiting == Waiting::Spin {
-        let start = Instant::now();
-        while start.elapsed() < Waiting::SPIN {
-            for _ in 0..64 {
-                if bell.load(Ordering::Acquire) == doorbell::WORK {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-        }
+        spin::until(Instant::now(), || true, || rung().is_some());
     }
     loop {
-        match bell.compare_exchange(doorbell::EMPTY, doorbell::ASLEEP, Ordering::AcqRel, Ordering::Acquire) {
-            Err(doorbell::WORK) => return,
-            _ => {
-                futex::wait(bell, doorbell::ASLEEP, None);
-            }
+        if let Some(number) = rung() {
+            return number;
         }
+        // Told apart by the host from a worker that is awake and need not be woken.
+        let asleep = last | doorbell::ASLEEP;
+        let _ = bell.compare_exchange(last, asleep, Ordering::AcqRel, Ordering::Acquire);
+        futex::wait(bell, asleep, None);
     }
 }
 
 /// Publishes how the work ended and wakes the host if it sleeps.
-pub(crate) fn answer(words: &Words, finish: Finish) {
+pub(crate) fn answer(words: &Words, number: u32, finish: Finish) {
     words.outcome().store(finish.outcome as u32, Ordering::Relaxed);
     words.reply_bytes().store(finish.reply_bytes as u64, Ordering::Relaxed);
-    if words.reply().swap(reply::DONE, Ordering::AcqRel) == reply::ASLEEP {
+    let before = words.reply().swap(reply::word(number, reply::DONE), Ordering::AcqRel);
+    if before == reply::word(number, reply::ASLEEP) {
         futex::wake(words.reply());
     }
 }

@@ -50,8 +50,8 @@ struct Worker {
     slot: u64,
     pid: Pid,
     pidfd: OwnedFd,
-    /// The first page of its channel, to mark its death in.
-    header: Mapping,
+    /// The page of its channel with its state, to mark its death in.
+    state: Mapping,
 }
 
 /// Lives until the host hangs up. The result says why it ended.
@@ -147,8 +147,8 @@ impl Nursery {
 
     fn spawn(&self, slot: u64, files: Vec<OwnedFd>) -> Result<Worker, Errno> {
         let [channel, capture] = <[OwnedFd; 2]>::try_from(files).map_err(|_| Errno::EPROTO)?;
-        let header = Mapping::shared(channel.as_fd(), PAGE_BYTES).map_err(|_| Errno::ENOMEM)?;
-        header.keep_from_children().map_err(|_| Errno::ENOMEM)?;
+        let state = Mapping::shared_part(channel.as_fd(), self.layout.state(), PAGE_BYTES).map_err(|_| Errno::ENOMEM)?;
+        state.keep_from_children().map_err(|_| Errno::ENOMEM)?;
         let birth = Birth { nursery: self, channel, capture };
         let top = self.stacks.work.as_ref().map_or(0, Mapping::end_address);
         let mut pidfd: c_int = -1;
@@ -165,7 +165,7 @@ impl Nursery {
             )
         };
         let pid = Pid::from_raw(Errno::result(pid)?);
-        Ok(Worker { slot, pid, pidfd: adopt_descriptor(pidfd), header })
+        Ok(Worker { slot, pid, pidfd: adopt_descriptor(pidfd), state })
     }
 }
 
@@ -193,16 +193,15 @@ impl Worker {
                 _ => break End::Unknown,
             }
         };
-        // SAFETY: the header is one whole page, mapped until the end of this function.
-        let words = unsafe { Words::new(self.header.start()) };
+        // SAFETY: it is one whole page, mapped until the end of this function.
+        let words = unsafe { Words::of_reply_page(self.state.start()) };
         // First the tomb, then the reply word; a host that starts a call writes the reply word first and then looks at the tomb. So one
         // of the two sees the other.
         words.tomb().store(1, Ordering::SeqCst);
-        let marked = words.reply().fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| match word {
-            reply::PENDING | reply::ASLEEP => Some(reply::DEAD),
-            _ => None,
+        let marked = words.reply().fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            (reply::state(word) == reply::ASLEEP).then(|| reply::with_state(word, reply::DEAD))
         });
-        if marked == Ok(reply::ASLEEP) {
+        if marked.is_ok() {
             futex::wake(words.reply());
         }
         end
