@@ -23,7 +23,6 @@ use ringfence::{Backend, Fault, Item, Sandbox, Status};
 use snappy::{compress, uncompress};
 
 const USAGE: &str = "usage: quickstart [FILE] [--backend process|direct] [--passports DIR]";
-const TEXT: &[u8] = include_bytes!("data/lighthouse_log.txt");
 const CALLS: usize = 9;
 
 fn main() -> ExitCode {
@@ -40,7 +39,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     // Isolates descend from the program as it is here: small, and with one thread.
     ringfence::early()?;
     let options = Options::read()?;
-    let plain = options.input()?;
+    let plain = match &options.file {
+        Some(file) => fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?,
+        None => include_bytes!("data/lighthouse_log.txt").to_vec(),
+    };
     let sandbox = Sandbox::builder().backend(options.backend).build()?;
     println!("{}", sandbox.guarantees());
 
@@ -51,13 +53,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("uncompress: {} -> {} bytes in {unpacking:.1?}", packed.len(), plain.len());
     println!("(each the median of {CALLS} calls, backend {})", sandbox.backend_name());
     if unpacked.as_ref() != Some(&plain) {
-        return Err("what came back is not what went in".into());
+        return Err("the bytes that came back are not those that went in".into());
     }
     println!("bytes equal: yes\n");
 
     crash(&sandbox)?;
-    let again = sandbox.call(compress, &plain[..])?;
-    println!("compressed once more, same result: {}\n", if again == Some(packed) { "yes" } else { "no" });
+    if sandbox.call(compress, &plain[..])? != Some(packed) {
+        return Err("the result is another one than before".into());
+    }
+    println!("compressed once more: same result\n");
 
     let snapshot = sandbox.tracker().snapshot();
     let file = snapshot.export_json(&options.passports).map_err(|error| {
@@ -144,12 +148,5 @@ impl Options {
             }
         }
         Ok(options)
-    }
-
-    fn input(&self) -> Result<Vec<u8>, String> {
-        match &self.file {
-            Some(file) => fs::read(file).map_err(|error| format!("read {}: {error}", file.display())),
-            None => Ok(TEXT.to_vec()),
-        }
     }
 }

@@ -80,7 +80,7 @@ impl Process {
     ) -> Result<(), Error> {
         let mut lent = Lent { worker: Some(self.pool.take()?), pool: &self.pool };
         let Some(worker) = lent.worker.as_mut() else { return Err(Error::Stale) };
-        let crossed = crossing(worker);
+        let crossed = crossing(&mut **worker);
         lent.finish();
         crossed
     }
@@ -96,6 +96,7 @@ impl Process {
         };
         let crossed = crossing(&mut snapshot);
         if !snapshot.is_broken() {
+            snapshot.settle();
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         }
         crossed
@@ -116,13 +117,14 @@ const AGAINST_HOSTILE: [Item; 8] = [
 
 /// A worker on loan. If the borrower panics, it is discarded: it may be in the middle of a call.
 struct Lent<'p> {
-    worker: Option<Worker>,
+    worker: Option<Box<Worker>>,
     pool: &'p Pool,
 }
 
 impl Lent<'_> {
     fn finish(mut self) {
-        if let Some(worker) = self.worker.take() {
+        if let Some(mut worker) = self.worker.take() {
+            worker.settle();
             let lost = worker.is_broken();
             self.pool.give(worker);
             if lost {

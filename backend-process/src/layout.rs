@@ -3,9 +3,9 @@
 //! ```text
 //! 0       request line   written by the host: doorbell, entry, bytes
 //! 32      request area   arguments
-//! R       state line     written inside: phase, cpu, note; by the zygote: tomb
-//! R+128   reply line     written inside: reply word, outcome, bytes
-//! R+144   reply area     result
+//! R       state line     written inside: phase, cpu, note
+//! R+128   reply line     written inside: reply word, outcome, bytes; by the zygote: tomb
+//! R+160   reply area     result
 //! ...     report         written inside while dying, read after
 //! ```
 //!
@@ -143,14 +143,14 @@ impl Words {
         cpu: AtomicU32 = reply_page + 4);
     word!(/// Bytes of a panic's text in the report; zero when none was noted since the work began.
         note: AtomicU32 = reply_page + 8);
-    word!(/// Set by the zygote once the worker is dead.
-        tomb: AtomicU32 = reply_page + 12);
     word!(/// See [`reply`].
         reply: AtomicU32 = reply_page + 128);
     word!(/// The number of an [`Outcome`](ringfence_core::backend::Outcome).
         outcome: AtomicU32 = reply_page + 132);
     word!(/// Bytes of the result in the reply area.
         reply_bytes: AtomicU64 = reply_page + 136);
+    word!(/// Set by the zygote once the worker is dead. On the reply line, which the host has at hand when a call begins.
+        tomb: AtomicU32 = reply_page + 144);
 }
 
 /// Sizes and places of one channel's areas.
@@ -164,7 +164,7 @@ impl Layout {
     /// Where the request area starts, behind the request line's words.
     pub(crate) const REQUEST: usize = 32;
     /// Where the reply area starts, from the state line on.
-    const HEADERS: usize = 144;
+    const HEADERS: usize = 160;
 
     /// Where the state line is: at the start of a page.
     pub(crate) fn state(&self) -> usize {
@@ -201,7 +201,7 @@ mod tests {
         for (request_bytes, reply_bytes) in [(0, 0), (1, 1), (4096, 4097), (1 << 40, 1 << 40)] {
             let layout = Layout { request_bytes, reply_bytes };
             assert!(layout.state() >= Layout::REQUEST + request_bytes);
-            assert!(layout.reply() >= layout.state() + 144);
+            assert!(layout.reply() >= layout.state() + Layout::HEADERS);
             assert!(layout.report() >= layout.reply() + reply_bytes);
             assert!(layout.bytes() >= layout.report() + REPORT_BYTES);
             assert_eq!(layout.report() % PAGE_BYTES + layout.state() % PAGE_BYTES, 0);

@@ -18,8 +18,9 @@ pub(crate) struct Pool {
 }
 
 #[derive(Debug)]
+#[expect(clippy::vec_box, reason = "a worker moves twice a call; a box moves as one word")]
 struct State {
-    idle: Vec<Worker>,
+    idle: Vec<Box<Worker>>,
     /// Workers idle or lent.
     live: usize,
     spare: Option<Pending>,
@@ -32,7 +33,7 @@ impl Pool {
         let first = shared.request()?.collect(0)?;
         first.await_ready()?;
         let spare = shared.request()?;
-        let state = State { idle: vec![first], live: 1, spare: Some(spare), generation: 0 };
+        let state = State { idle: vec![Box::new(first)], live: 1, spare: Some(spare), generation: 0 };
         Ok(Self { shared, state: Mutex::new(state), returned: Condvar::new(), most })
     }
 
@@ -41,7 +42,7 @@ impl Pool {
     }
 
     /// A worker; waits while all are busy.
-    pub(crate) fn take(&self) -> Result<Worker, Error> {
+    pub(crate) fn take(&self) -> Result<Box<Worker>, Error> {
         let cpu = crate::cpu::current();
         let mut state = self.state();
         loop {
@@ -55,14 +56,14 @@ impl Pool {
                 state.live += 1;
                 let generation = state.generation;
                 drop(state);
-                return self.fresh(generation).inspect_err(|_| self.lose_one());
+                return self.fresh(generation).map(Box::new).inspect_err(|_| self.lose_one());
             }
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Takes a worker back; one that is broken or of an older generation is discarded.
-    pub(crate) fn give(&self, worker: Worker) {
+    pub(crate) fn give(&self, worker: Box<Worker>) {
         let mut state = self.state();
         if worker.is_broken() || worker.generation() != state.generation {
             state.live -= 1;
@@ -120,7 +121,7 @@ impl Pool {
         if self.shared.has_zygote() {
             return;
         }
-        let orphans: Vec<Worker> = {
+        let orphans: Vec<Box<Worker>> = {
             let mut state = self.state();
             let orphans = std::mem::take(&mut state.idle);
             state.live -= orphans.len();
@@ -148,7 +149,7 @@ impl Pool {
         state.live += 1;
         drop(state);
         let worker = self.fresh(generation).inspect_err(|_| self.lose_one())?;
-        self.give(worker);
+        self.give(Box::new(worker));
         self.stock_up();
         Ok(())
     }

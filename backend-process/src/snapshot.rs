@@ -51,6 +51,8 @@ pub(crate) struct Snapshot {
     stacks: Stacks,
     shared: Arc<Shared>,
     broken: bool,
+    /// Bytes of the last reply that nobody has given back.
+    reply_bytes: usize,
     entered: Instant,
 }
 
@@ -65,8 +67,14 @@ impl Snapshot {
             stacks: Stacks::new(None)?,
             shared,
             broken: false,
+            reply_bytes: 0,
             entered: Instant::now(),
         })
+    }
+
+    /// Gives back what a large reply has filled, once it is read.
+    pub(crate) fn settle(&mut self) {
+        self.channel.give_back(0, std::mem::take(&mut self.reply_bytes));
     }
 
     /// The child's whole life.
@@ -180,7 +188,10 @@ impl Snapshot {
             return Err(self.fault(end, Some(malformed), Phase::Replied).into());
         };
         let kind = match outcome {
-            Outcome::Returned => return Ok(self.channel.reply_source(bytes)),
+            Outcome::Returned => {
+                self.reply_bytes = bytes;
+                return Ok(self.channel.reply_source(bytes));
+            }
             Outcome::ArgumentsRejected => return Err(Error::ArgumentsRejected),
             Outcome::Panicked => FaultKind::Panic,
             Outcome::ReplyTooLarge => FaultKind::ReplyLimit,

@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     generation: u64,
     broken: bool,
     calls: u32,
+    /// Bytes of the two areas that the last call filled and nobody has given back.
+    used: (usize, usize),
     /// The doorbell's number of the last call.
     number: u32,
     cpu: CpuBudget,
@@ -93,6 +95,7 @@ impl Worker {
             generation,
             broken: false,
             calls: 0,
+            used: (0, 0),
             number: 0,
             placed: Placed::Anywhere,
             entered: Instant::now(),
@@ -114,6 +117,12 @@ impl Worker {
     /// Marks it as unusable.
     pub(crate) fn condemn(&mut self) {
         self.broken = true;
+    }
+
+    /// Gives back what a large call has filled, once its reply is read. No system call after a small one.
+    pub(crate) fn settle(&mut self) {
+        let (request_bytes, reply_bytes) = std::mem::take(&mut self.used);
+        self.channel.give_back(request_bytes, reply_bytes);
     }
 
     /// Waits until the worker is confined and serves.
@@ -277,7 +286,7 @@ impl Worker {
                 if self.calls.is_multiple_of(CALLS_BETWEEN_REWINDS) {
                     self.capture.rewind_if_full();
                 }
-                self.channel.give_back(request_bytes, 0);
+                self.used = (request_bytes, bytes);
                 Ok(self.channel.reply_source(bytes))
             }
             Outcome::Panicked => Err(self.fault(Some(FaultKind::Panic), Phase::Inside).into()),
@@ -323,6 +332,7 @@ unsafe impl Isolate for Worker {
         if !self.shared.images.contains_code(address) {
             return Err(Error::NotLoaded { address });
         }
+        self.settle();
         self.entered = Instant::now();
         self.cpu.start(self.process.pid);
         self.place();

@@ -1,0 +1,91 @@
+//! Point 8: what is enforced is said, with the reason, and what cannot be enforced is refused when it is required.
+
+use ringfence_core::{Config, Error, Item, Policy, Status, Threat};
+
+use super::{Order, Subject};
+
+/// Every item there is.
+pub const ITEMS: [Item; 14] = [
+    Item::MemoryIntegrity,
+    Item::FaultContainment,
+    Item::SystemCalls,
+    Item::Descriptors,
+    Item::NoNewPrivileges,
+    Item::NotDumpable,
+    Item::WallTime,
+    Item::CpuTime,
+    Item::Memory,
+    Item::ReplySize,
+    Item::DescriptorCount,
+    Item::Processes,
+    Item::ForkedAlone,
+    Item::CrashReports,
+];
+
+/// Every recorded item has a reason, and requiring an item works exactly where it is enforced.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_requirements(subject: &Subject<'_>) {
+    for policy in [Policy::compute(), Policy::unfiltered()] {
+        let sandbox = subject.with_policy(policy.clone());
+        let guarantees = sandbox.guarantees();
+        assert_eq!(guarantees.backend(), sandbox.backend_name());
+        assert!(guarantees.iter().all(|entry| !entry.detail.is_empty()), "{guarantees}");
+        for item in ITEMS {
+            // The number of threads changes while tests run beside this one.
+            if item == Item::ForkedAlone {
+                continue;
+            }
+            let required = order(policy.clone().require(item), None);
+            match (guarantees.status(item), subject.order(required)) {
+                (Status::Enforced, Ok(_)) => {}
+                (Status::BestEffort | Status::NotAvailable, Err(Error::Unavailable(refusal))) => {
+                    assert!(refusal.to_string().contains(&item.to_string()), "{refusal}");
+                    let reason = guarantees.get(item).map(|entry| &*entry.detail);
+                    assert!(reason.is_none_or(|reason| refusal.reason() == reason), "{refusal}");
+                }
+                (status, built) => panic!("{item} is {status}, and requiring it gave {built:?}"),
+            }
+        }
+    }
+}
+
+/// A backend that isolates holds against both threats with its filter, and without one refuses hostile code, and says why.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_threats(subject: &Subject<'_>) {
+    for threat in [Threat::Faults, Threat::Hostile] {
+        let sandbox = subject.order(order(Policy::compute(), Some(threat))).unwrap();
+        for item in [Item::MemoryIntegrity, Item::FaultContainment] {
+            assert_eq!(sandbox.guarantees().status(item), Status::Enforced, "{item} against {threat}");
+        }
+    }
+    assert!(subject.order(order(Policy::unfiltered(), Some(Threat::Faults))).is_ok());
+    let refused = subject.order(order(Policy::unfiltered(), Some(Threat::Hostile)));
+    let Err(Error::Unavailable(refusal)) = refused else { panic!("{refused:?}") };
+    let text = refusal.to_string();
+    assert!(text.contains("hostile code") && text.contains("system calls"), "{text}");
+}
+
+/// A backend that isolates nothing says so, and holds against no threat.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_no_isolation(subject: &Subject<'_>) {
+    let sandbox = subject.sandbox();
+    for item in ITEMS {
+        let claimed = sandbox.guarantees().status(item) == Status::Enforced;
+        assert_eq!(claimed, item == Item::ReplySize, "{item}: {}", sandbox.guarantees());
+    }
+    for threat in [Threat::Faults, Threat::Hostile] {
+        let refused = subject.order(order(Policy::compute(), Some(threat)));
+        let Err(Error::Unavailable(refusal)) = refused else { panic!("{refused:?}") };
+        assert!(refusal.reason().contains("isolates nothing"), "{refusal}");
+    }
+}
+
+fn order(policy: Policy, threat: Option<Threat>) -> Order {
+    Order { config: Config { policy, ..Config::default() }, threat, ..Order::default() }
+}
