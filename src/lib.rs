@@ -29,3 +29,8 @@ pub use ringfence_passport as passport;
 pub use ringfence_passport::Tracker;
 pub use ringfence_process::early;
 pub use sandbox::Sandbox;
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! The examples do what they say, as programs of their own: what they print, what they leave behind and how they end.
 //!
 //! `cargo test` builds them beside this test; `cargo test --test examples` takes them as they were built last.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::env;
 use std::ffi::OsStr;

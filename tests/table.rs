@@ -4,7 +4,10 @@
 //!
 //! # Safety
 //! A child writes its verdict to a descriptor it owns.
-#![expect(unsafe_code, reason = "writes to a duplicate of the child's output, since the operation may close the output itself")]
+#![expect(
+    unsafe_code,
+    reason = "writes to a duplicate of the child's output, since the operation may close the output itself"
+)]
 
 use std::time::Duration;
 use std::{env, fs};
@@ -86,7 +89,9 @@ fn check_direct(name: &str) {
         i32::from(usize::try_from(written) != Ok(text.len()))
     };
     match row.direct {
-        Does::Hangs => assert_eq!(child::run_stuck(work).unwrap().end, End::Signal(libc::SIGALRM), "{}", row.operation),
+        Does::Hangs => {
+            assert_eq!(child::run_stuck(work).unwrap().end, End::Signal(libc::SIGALRM), "{}", row.operation)
+        }
         Does::Ends(end) => {
             let outcome = child::run(work).unwrap();
             let seen = String::from_utf8_lossy(&outcome.stdout).into_owned();
@@ -96,7 +101,12 @@ fn check_direct(name: &str) {
             let outcome = child::run(work).unwrap();
             let seen = String::from_utf8_lossy(&outcome.stdout).into_owned();
             let expected = format!("{:?}", Ok::<Does, String>(does));
-            assert!(outcome.end == End::Exit(0) && seen.ends_with(&expected), "{}: {seen}, {:?}", row.operation, outcome.end);
+            assert!(
+                outcome.end == End::Exit(0) && seen.ends_with(&expected),
+                "{}: {seen}, {:?}",
+                row.operation,
+                outcome.end
+            );
         }
     }
 }

@@ -7,12 +7,10 @@ use ringfence_core::fault::{Backtrace, Details, Fault, FaultKind, Phase};
 use ringfence_core::images::Images;
 
 use crate::NAME;
+use crate::capture::tail;
 use crate::layout::phase;
 use crate::report::{Ending, Report};
 use crate::zygote::End;
-
-/// The most frames of a backtrace.
-const FRAMES: usize = 64;
 
 /// Everything that is known about an isolate that gave no value.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(crate) struct Remains {
     pub(crate) verdict: Option<FaultKind>,
     pub(crate) phase: Phase,
     pub(crate) elapsed: Duration,
-    pub(crate) stderr_tail: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 impl Remains {
@@ -31,15 +29,20 @@ impl Remains {
     pub(crate) fn fault(self, images: &Arc<Images>) -> Fault {
         let report = &self.report;
         let kind = self.verdict.clone().unwrap_or_else(|| self.kind());
-        let mut details = Details { stderr_tail: self.stderr_tail, ..Details::default() };
+        let mut details = Details { stderr_tail: tail(self.stderr), ..Details::default() };
         if matches!(report.ending(), Ending::Signal | Ending::StackOverflow | Ending::Asked)
             || kind == FaultKind::Panic
         {
             let registers = report.registers();
-            details.backtrace = Backtrace::new(images.unwind_from(&registers, report.stack_start, report.stack(), FRAMES));
+            let stack = report.stack().to_vec();
+            details.backtrace = Backtrace::of_stack(Arc::clone(images), registers, report.stack_start, stack);
             details.registers = Some(Box::new(registers));
         }
         match report.ending() {
+            // The filter denied the signal that `abort` sends: what the work did is abort.
+            Ending::Signal if report.signal == libc::SIGSYS && report.is_denied_abort() => {
+                details.signal = Some(libc::SIGABRT);
+            }
             Ending::Signal | Ending::StackOverflow => {
                 details.signal = Some(report.signal);
                 details.code = Some(report.code);
@@ -86,7 +89,9 @@ impl Remains {
 
     /// An abort may be the end of an allocation that was refused, or, where panics abort, of a panic.
     fn abort(&self, starved: bool) -> FaultKind {
-        if starved {
+        // What is printed before an abort can overwrite the error number.
+        let says = |text: &[u8]| self.stderr.windows(text.len()).any(|part| part == text);
+        if starved || STARVED.iter().any(|text| says(text)) {
             FaultKind::MemoryLimit
         } else if cfg!(panic = "abort") && self.report.text().is_some() {
             FaultKind::Panic
@@ -95,6 +100,9 @@ impl Remains {
         }
     }
 }
+
+/// What the Rust and C++ runtimes print before they abort for want of memory.
+const STARVED: [&[u8]; 2] = [b"memory allocation of ", b"std::bad_alloc"];
 
 /// `si_code` of a signal the kernel raised without further detail, such as a general-protection fault.
 const SI_KERNEL: i32 = 0x80;

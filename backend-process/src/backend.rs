@@ -125,11 +125,11 @@ impl Lent<'_> {
     fn finish(mut self) {
         if let Some(mut worker) = self.worker.take() {
             worker.settle();
-            let lost = worker.is_broken();
-            self.pool.give(worker);
-            if lost {
+            // First, since giving a lost one back can start another zygote.
+            if worker.is_broken() {
                 self.pool.forget_orphans();
             }
+            self.pool.give(worker);
         }
     }
 }
@@ -229,6 +229,14 @@ unsafe impl Isolate for Owned {
 
     fn reject(&mut self, error: DecodeError) -> Fault {
         self.worker.reject(error)
+    }
+
+    fn ready(&self) -> Result<(), Error> {
+        // The channel is not there in a forked child, and writing a request into it would be fatal.
+        if crate::origin::is_forked() {
+            return Err(Error::Forked);
+        }
+        if self.is_broken() { Err(Error::Stale) } else { Ok(()) }
     }
 
     fn is_broken(&self) -> bool {

@@ -44,15 +44,18 @@ impl Capture {
         usize::try_from(offset).map_or(0, |offset| offset.min(CAPTURE_BYTES))
     }
 
-    /// The end of what was written since the last rewind.
-    pub(crate) fn tail(&self) -> Vec<u8> {
-        let end = self.written();
-        let start = end.saturating_sub(TAIL_BYTES);
-        let mut tail = vec![0; end - start];
-        let read = pread(&self.file, &mut tail, i64::try_from(start).unwrap_or(0)).unwrap_or(0);
-        tail.truncate(read);
-        tail
+    /// What was written since the last rewind.
+    pub(crate) fn contents(&self) -> Vec<u8> {
+        let mut contents = vec![0; self.written()];
+        let read = pread(&self.file, &mut contents, 0).unwrap_or(0);
+        contents.truncate(read);
+        contents
     }
+}
+
+/// What of a capture goes into a fault: its end.
+pub(crate) fn tail(mut contents: Vec<u8>) -> Vec<u8> {
+    contents.split_off(contents.len().saturating_sub(TAIL_BYTES))
 }
 
 impl AsFd for Capture {
@@ -73,7 +76,7 @@ mod tests {
             write(&capture, format!("line {line}\n").as_bytes()).ok();
             capture.rewind_if_full();
         }
-        let tail = String::from_utf8(capture.tail()).unwrap();
+        let tail = String::from_utf8(tail(capture.contents())).unwrap();
         assert!(tail.ends_with("line 39999\n"), "{tail}");
         assert!(tail.len() <= TAIL_BYTES);
     }
@@ -84,6 +87,7 @@ mod tests {
         let chunk = vec![b'x'; CAPTURE_BYTES];
         assert_eq!(write(&capture, &chunk).unwrap(), CAPTURE_BYTES);
         assert!(write(&capture, b"y").is_err());
-        assert_eq!(capture.tail(), vec![b'x'; TAIL_BYTES]);
+        assert_eq!(capture.contents(), chunk);
+        assert_eq!(tail(chunk), vec![b'x'; TAIL_BYTES]);
     }
 }

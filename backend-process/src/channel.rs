@@ -16,8 +16,8 @@ use ringfence_core::Error;
 use ringfence_core::region::{Outlet, Source};
 
 use crate::layout::{Layout, Words, pages, phase};
-use crate::mapping::Mapping;
-use crate::report::Report;
+use crate::mapping::{Mapping, PAGE_BYTES};
+use crate::report::{REPORT_BYTES, Report};
 
 /// Pages that a call has touched are kept for the next one up to this much of each area, and given back beyond it.
 const KEPT_BYTES: usize = 4 << 20;
@@ -128,9 +128,12 @@ impl Channel {
         }
     }
 
-    /// Touches the report's pages, so that a dying isolate does not have to.
-    pub(crate) fn prefault_report(&self) {
-        Report::touch(self.report());
+    /// Makes present what a short call, or a report of its failure, touches.
+    pub(crate) fn prefault(&self) {
+        const ENOUGH_BYTES: usize = 2 * PAGE_BYTES;
+        self.mapping.populate(0, ENOUGH_BYTES);
+        self.mapping.populate(self.layout.state(), ENOUGH_BYTES);
+        self.mapping.populate(self.layout.report(), pages(REPORT_BYTES));
     }
 }
 

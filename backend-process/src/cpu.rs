@@ -1,4 +1,8 @@
 //! Which CPU runs what, and for how long.
+//!
+//! # Safety
+//! One system call that takes plain data.
+#![expect(unsafe_code, reason = "sched_setscheduler")]
 
 use std::time::Duration;
 
@@ -52,6 +56,23 @@ impl Placement {
     pub(crate) fn release(&self, pid: Pid) {
         let _ = sched_setaffinity(pid, &self.all);
     }
+}
+
+/// Lets this process never push another off its CPU when it wakes (`SCHED_BATCH`). Children inherit it. An optimisation: a refusal is
+/// ignored.
+pub(crate) fn yield_to_others() {
+    schedule_as(libc::SCHED_BATCH);
+}
+
+/// Undoes [`yield_to_others`].
+pub(crate) fn take_turns() {
+    schedule_as(libc::SCHED_OTHER);
+}
+
+fn schedule_as(policy: libc::c_int) {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: zero is the calling process; the parameters live for the call.
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
 }
 
 /// What a process may still use of its CPU time, read from its own clock by number: no permission over it is needed.

@@ -66,15 +66,29 @@ impl Pool {
     pub(crate) fn give(&self, worker: Box<Worker>) {
         let mut state = self.state();
         if worker.is_broken() || worker.generation() != state.generation {
-            state.live -= 1;
+            let generation = state.generation;
+            let spare = state.spare.take();
             drop(state);
             drop(worker);
-            self.stock_up();
+            self.replace(spare, generation);
         } else {
             state.idle.push(worker);
             drop(state);
         }
         self.returned.notify_one();
+    }
+
+    /// Puts the spare in the place of a worker that was lost, and has another made.
+    fn replace(&self, spare: Option<Pending>, generation: u64) {
+        let spare = spare.filter(Pending::is_current).and_then(|spare| spare.collect(generation).ok());
+        let mut state = self.state();
+        match spare {
+            Some(spare) if generation == state.generation => state.idle.push(Box::new(spare)),
+            // The next caller makes one.
+            _ => state.live -= 1,
+        }
+        drop(state);
+        self.stock_up();
     }
 
     fn lose_one(&self) {

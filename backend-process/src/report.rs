@@ -83,16 +83,6 @@ impl Report {
         unsafe { ending.write_volatile(0) };
     }
 
-    /// Makes every page of the area present.
-    pub(crate) fn touch(area: NonNull<u8>) {
-        for offset in (0..REPORT_BYTES).step_by(crate::mapping::PAGE_BYTES) {
-            // SAFETY: the offset is below the area's size.
-            let byte = unsafe { area.add(offset) };
-            // SAFETY: the byte is mapped and writable, and nothing has been reported yet: zero is what is there.
-            unsafe { byte.write_volatile(0) };
-        }
-    }
-
     /// What ended it.
     pub(crate) fn ending(&self) -> Ending {
         [Ending::Signal, Ending::StackOverflow, Ending::Exit, Ending::Asked]

@@ -57,6 +57,7 @@ impl Shared {
     /// Starts the zygote.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         crate::origin::mark()?;
+        crate::inside::note_panics();
         let limits = &config.limits;
         let layout =
             Layout { request_bytes: limits.request_limit_bytes(), reply_bytes: limits.reply_limit_bytes() };

@@ -26,7 +26,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::autopsy::{Remains, phase_of};
 use crate::capture::Capture;
 use crate::channel::Channel;
-use crate::confine::{self, Resources, keep_only, point_at};
+use crate::confine::{self, OwnSize, Resources, keep_only, point_at};
 use crate::cpu::CpuBudget;
 use crate::inside::{self, Stacks, WHERE_ARE_YOU};
 use crate::layout::{doorbell, phase, reply};
@@ -78,10 +78,10 @@ impl Snapshot {
     }
 
     /// The child's whole life.
-    fn live(&self, entry: usize, closure: Closure<'_>, host: Pid, own_bytes: Option<u64>) -> ! {
+    fn live(&self, entry: usize, closure: Closure<'_>, host: Pid) -> ! {
         let Ok(mut channel) = Channel::attach(self.file.as_fd(), self.shared.layout) else { vanish(1) };
         let words = *channel.words();
-        if let Err((step, errno)) = self.confine(&channel, host, own_bytes) {
+        if let Err((step, errno)) = self.confine(&channel, host) {
             words.outcome().store(step, Ordering::Relaxed);
             words.reply_bytes().store(errno as u64, Ordering::Relaxed);
             words.phase().store(phase::UNFIT, Ordering::Release);
@@ -95,7 +95,7 @@ impl Snapshot {
     }
 
     /// Each step has a number, told to the host when it fails. Allocates two short lists, after glibc's fork has made the heap usable.
-    fn confine(&self, channel: &Channel, host: Pid, own_bytes: Option<u64>) -> Result<(), (u32, Errno)> {
+    fn confine(&self, channel: &Channel, host: Pid) -> Result<(), (u32, Errno)> {
         let step = |number: u32| move |errno: Errno| (number, errno);
         // The forking thread waits for this process, so it lives as long as anyone wants the answer.
         nix::sys::prctl::set_pdeathsig(NixSignal::SIGKILL).map_err(step(1))?;
@@ -109,11 +109,12 @@ impl Snapshot {
         let mut kept = vec![0, 1, 2];
         kept.extend(self.shared.config.policy.lent_numbers());
         keep_only(&kept).map_err(step(5))?;
-        inside::note_panics();
         inside::arm(channel, &self.stacks, crate::caller_stack::end()).map_err(step(6))?;
         let highest = kept.last().copied().unwrap_or(2);
         let limits = &self.shared.config.limits;
-        let resources = Resources::new(limits, own_bytes, self.shared.layout.bytes(), highest);
+        // The host's own size would count all of its channels, of which this process has one, mapped by now.
+        let own_bytes = self.shared.own_size.as_ref().map(|_| OwnSize::measure()).transpose().map_err(step(7))?;
+        let resources = Resources::new(limits, own_bytes, 0, highest);
         confine::limit(&resources).map_err(step(7))?;
         confine::give_up_privileges().map_err(step(8))?;
         self.shared.filters.apply_to_snapshot().map_err(step(9))
@@ -165,9 +166,9 @@ impl Snapshot {
         self.broken = true;
         let elapsed = self.entered.elapsed();
         let report = self.channel.take_report();
-        let stderr_tail = self.capture.tail();
+        let stderr = self.capture.contents();
         // The child had what is loaded now, which may be more than at construction.
-        Remains { report, end, verdict, phase, elapsed, stderr_tail }.fault(&Images::capture())
+        Remains { report, end, verdict, phase, elapsed, stderr }.fault(&Images::capture())
     }
 
     fn judge(&mut self, end: End, verdict: Option<FaultKind>) -> Result<Source<'_>, Error> {
@@ -223,11 +224,10 @@ unsafe impl Isolate for Snapshot {
         self.capture.rewind();
         // Found out here, where it is remembered for the next time.
         crate::caller_stack::end();
-        let own_bytes = self.shared.own_size.as_ref().and_then(crate::confine::OwnSize::bytes);
         let host = getpid();
         // SAFETY: the child runs `live` only, which keeps to what the module's Safety section says and never returns.
         let pid = match unsafe { fork() }.map_err(|errno| Error::os("fork a snapshot", errno))? {
-            ForkResult::Child => self.live(work.entry().address(), closure, host, own_bytes),
+            ForkResult::Child => self.live(work.entry().address(), closure, host),
             ForkResult::Parent { child } => child,
         };
         let known = rustix::process::Pid::from_raw(pid.as_raw());

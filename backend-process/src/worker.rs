@@ -259,6 +259,8 @@ impl Worker {
     fn fault(&mut self, verdict: Option<FaultKind>, phase: Phase) -> Fault {
         self.broken = true;
         let elapsed = self.entered.elapsed();
+        // It should spend its last moments on another CPU than this thread's.
+        self.shared.placement.release(self.process.pid);
         self.kill(Signal::KILL);
         let report = self.channel.take_report();
         let end = if verdict.is_none() && report.ending() == crate::report::Ending::Unknown {
@@ -266,8 +268,8 @@ impl Worker {
         } else {
             End::Unknown
         };
-        let stderr_tail = self.capture.tail();
-        let remains = Remains { report, end, verdict, phase, elapsed, stderr_tail };
+        let stderr = self.capture.contents();
+        let remains = Remains { report, end, verdict, phase, elapsed, stderr };
         remains.fault(&self.shared.images)
     }
 
@@ -339,6 +341,10 @@ unsafe impl Isolate for Worker {
         let words = *self.channel.words();
         words.entry().store(address as u64, Ordering::Relaxed);
         words.request_bytes().store(bytes as u64, Ordering::Relaxed);
+        // What it said of the last call is void; it says when it has taken this one up.
+        if words.phase().load(Ordering::Relaxed) == phase::INSIDE {
+            words.phase().store(phase::READY, Ordering::Relaxed);
+        }
         match self.ring_and_wait() {
             Waited::Replied => self.answered(bytes),
             Waited::Crashed | Waited::Dead => {

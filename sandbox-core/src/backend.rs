@@ -80,6 +80,16 @@ impl<'w> Work<'w> {
         Self { entry, data }
     }
 
+    /// Work put together by hand, for tests of a backend.
+    ///
+    /// # Safety
+    /// The data is what the entry is to be given, as [`Entry::perform`] says.
+    #[doc(hidden)]
+    #[must_use]
+    pub unsafe fn from_parts(entry: Entry, data: Data<'w>) -> Self {
+        Self::new(entry, data)
+    }
+
     /// The code to run.
     #[must_use]
     pub fn entry(&self) -> Entry {
@@ -158,4 +168,12 @@ pub unsafe trait Isolate: sealed::Sealed + Send + fmt::Debug {
 
     /// Whether a fault has made the isolate unusable.
     fn is_broken(&self) -> bool;
+
+    /// Whether it can be used by this process, now. To be asked before [`request`](Self::request) of an isolate that is kept.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] after a fault; [`Error::Forked`] in a process that is not the isolate's.
+    fn ready(&self) -> Result<(), Error> {
+        if self.is_broken() { Err(Error::Stale) } else { Ok(()) }
+    }
 }

@@ -5,8 +5,9 @@
 //! its regions are valid, which they are because they are plain vectors it owns.
 #![expect(unsafe_code, reason = "implements the unsafe backend traits and performs entries in place")]
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::backend::{Backend, Data, Isolate, Outcome, Purpose, Work, sealed::Sealed};
@@ -27,6 +28,8 @@ pub struct Direct {
     request_bytes: usize,
     reply_bytes: usize,
     idle: Mutex<Vec<Buffers>>,
+    /// Lent descriptors stay open for as long as there is anyone inside to use them.
+    _lent: Vec<Arc<OwnedFd>>,
 }
 
 impl Direct {
@@ -47,6 +50,7 @@ impl Direct {
             request_bytes: config.limits.request_limit_bytes(),
             reply_bytes: config.limits.reply_limit_bytes(),
             idle: Mutex::new(Vec::new()),
+            _lent: config.policy.lent().to_vec(),
         })
     }
 

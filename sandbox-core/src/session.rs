@@ -40,9 +40,7 @@ impl<C: Codec> Session<C> {
         F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
     {
         let _ = function;
-        if self.isolate.is_broken() {
-            return Err(Error::Stale);
-        }
+        self.isolate.ready()?;
         let mut result = None;
         let encode = |out: &mut Encoder<'_>| <C as Inward<A>>::encode(&arguments, out);
         let task = call_task::<C, F, A, R>(Operation::Session, &encode, Location::caller());

@@ -15,7 +15,7 @@ const VARIABLE: &str = "RINGFENCE_ALONE";
 /// Seconds after which the process is ended by `SIGALRM`.
 const PATIENCE_SECONDS: u32 = 240;
 
-/// Runs `body` in a process that runs this test only, on its main thread and with no other thread. `test` is the test's full name.
+/// Runs `body` in a process that runs this test only. `test` is the test's full name.
 ///
 /// # Panics
 /// The test fails there, the process ends in any other way than by running exactly this test, or takes more than four minutes.

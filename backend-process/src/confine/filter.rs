@@ -103,6 +103,7 @@ const ZYGOTE: &[c_long] = &[
     libc::SYS_prlimit64,
     libc::SYS_seccomp,
     libc::SYS_pidfd_send_signal,
+    libc::SYS_sched_setscheduler,
 ];
 
 /// The compiled filters of one sandbox.

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::panic::PanicHookInfo;
 use std::ptr::{self, addr_of_mut};
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
@@ -32,6 +33,9 @@ const FATAL: [c_int; 8] = [
     libc::SIGSYS,
     super::WHERE_ARE_YOU,
 ];
+
+/// How long a dying isolate leaves the CPU to the host before it ends by itself.
+const STEP_BACK_MS: c_int = 20;
 
 /// Enough for the frame of the widest registers and the handler.
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
@@ -59,6 +63,14 @@ impl Stacks {
     pub(crate) fn new(work_bytes: Option<usize>) -> Result<Self, Error> {
         let work = work_bytes.map(Mapping::stack).transpose()?;
         Ok(Self { work, signal: Mapping::stack(SIGNAL_STACK_BYTES)? })
+    }
+
+    /// Makes the ends of the stacks present.
+    pub(crate) fn prefault(&self) {
+        const ENOUGH_BYTES: usize = 8 * PAGE_BYTES;
+        for stack in self.work.iter().chain([&self.signal]) {
+            stack.populate(stack.bytes() - ENOUGH_BYTES, ENOUGH_BYTES);
+        }
     }
 }
 
@@ -200,6 +212,10 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
         set!(report, ending, ending as u32);
         copy_stack(report, pointer);
         announce();
+        // The host is about to kill this process, and has its own way to go first: tearing an address space down takes longer than
+        // the host needs to go on, and the two may share a CPU.
+        // SAFETY: polls nothing; sleeps.
+        unsafe { libc::poll(ptr::null_mut(), 0, STEP_BACK_MS) };
     }
     die(128 + signal);
 }
@@ -256,17 +272,26 @@ fn copy_stack(report: *mut Report, pointer: usize) {
     }
 }
 
-/// Makes panics leave their text, place and stack in the report instead of printing. What is noted counts only if nothing inside
-/// catches the panic.
+/// Makes panics inside leave their text, place and stack in the report instead of printing. What is noted counts only if nothing
+/// inside catches the panic. Panics of the host go to the hook that was there.
+///
+/// To be called in the host, before it forks: to set a hook takes a lock, which another thread of the host holds while it prints a
+/// panic of its own, and a child that waited for that would wait for ever.
 pub(crate) fn note_panics() {
-    // Replacing the hook from a thread that is panicking would panic again; the default hook prints into the capture then.
+    static ONCE: Once = Once::new();
+    // Replacing the hook from a thread that is panicking would panic again; the host's own hook prints into the capture then.
     if !std::thread::panicking() {
-        std::panic::set_hook(Box::new(note_panic));
+        ONCE.call_once(|| {
+            let of_host = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| match report() {
+                Some(report) => note_panic(report, panic),
+                None => of_host(panic),
+            }));
+        });
     }
 }
 
-fn note_panic(panic: &PanicHookInfo<'_>) {
-    let Some(report) = report() else { return };
+fn note_panic(report: *mut Report, panic: &PanicHookInfo<'_>) {
     let mut text = Text { bytes: [0; TEXT_BYTES], length: 0 };
     let message = panic.payload_as_str().unwrap_or("panic with a payload that is not text");
     // A text that does not fit is cut.

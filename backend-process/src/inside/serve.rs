@@ -13,7 +13,7 @@ use ringfence_core::backend::{Entry, Finish};
 
 use crate::channel::Channel;
 use crate::futex;
-use crate::inside::begin;
+use crate::inside::{Stacks, begin};
 use crate::layout::{Words, doorbell, phase, reply};
 use crate::spin;
 
@@ -36,6 +36,15 @@ pub(crate) fn serve(mut channel: Channel, waiting: Waiting) -> ! {
         let finish = unsafe { perform(&mut channel, number, address, request, bytes) };
         answer(&words, number, finish);
     }
+}
+
+/// Touches what the first call will need, so that a worker that stands ready answers as fast as one that has served before.
+pub(crate) fn warm_up(channel: &Channel, stacks: &Stacks) {
+    channel.prefault();
+    stacks.prefault();
+    // The allocator's and the unwinder's pages, and those of their code.
+    drop(std::hint::black_box(vec![0u8; 1024]));
+    let _ = std::panic::catch_unwind(|| std::hint::black_box(0));
 }
 
 /// Does the work of the call with this number.

@@ -30,8 +30,13 @@ pub(crate) fn fork_off(child: impl FnOnce() -> i32) -> Result<(Pid, OwnedFd), Er
         ForkResult::Child => vanish(child()),
         ForkResult::Parent { child } => {
             let pid = rustix::process::Pid::from_raw(child.as_raw()).ok_or(Errno::ESRCH)?;
-            let pidfd = pidfd_open(pid, PidfdFlags::empty());
-            Ok((child, pidfd.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?))
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+                // Nobody could wait for it later.
+                let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
+                let _ = nix::sys::wait::waitpid(child, None);
+                Errno::from_raw(errno.raw_os_error())
+            })?;
+            Ok((child, pidfd))
         }
     }
 }

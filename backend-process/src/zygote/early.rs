@@ -44,6 +44,7 @@ pub fn early() -> Result<(), Error> {
     }
     let failed = |errno| Error::os("start the early zygote", errno);
     crate::origin::mark()?;
+    crate::inside::note_panics();
     let alone = crate::threads::count() == Some(1);
     link::prepare_ipc()?;
     let (ours, theirs) = packet::pair().map_err(failed)?;

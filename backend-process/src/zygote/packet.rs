@@ -49,8 +49,14 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Option<Vec<OwnedFd>>, Er
     if message.bytes == 0 {
         return Ok(None);
     }
+    // Descriptors for which this process has no room are left out by the kernel. The packet counts all the same: the message that goes
+    // with it would otherwise be taken for the next one's.
+    let controls = match message.cmsgs() {
+        Err(Errno::ENOBUFS) => return Ok(Some(Vec::new())),
+        controls => controls?,
+    };
     let mut descriptors = Vec::new();
-    for control in message.cmsgs()? {
+    for control in controls {
         if let ControlMessageOwned::ScmRights(numbers) = control {
             descriptors.extend(numbers.into_iter().map(adopt_descriptor));
         }

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, getpid, getppid, setpgid};
 use ringfence_core::{Limits, Policy, Processes, Waiting};
 
 use crate::channel::Channel;
+use crate::cpu;
 use crate::confine::{self, Filters, OwnSize, Resources, keep_only, point_at};
 use crate::futex;
 use crate::inside::{self, Stacks};
@@ -59,6 +60,8 @@ pub(crate) fn live(ends: &Ends) -> Result<(), Errno> {
     crate::origin::adopt();
     let Some((Command::Begin(setup), lent)) = next(ends)? else { return Ok(()) };
     let nursery = Nursery::new(setup, lent)?;
+    // Making a worker can wait until the host, which may share this CPU, has gone to sleep.
+    cpu::yield_to_others();
     let armed = nursery.confine();
     say(ends, Notice::Armed(armed), &[])?;
     let mut workers: Vec<Worker> = Vec::new();
@@ -125,7 +128,6 @@ impl Nursery {
             .iter()
             .map(|fd| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(above)).map(adopt_descriptor))
             .collect::<Result<_, _>>()?;
-        inside::note_panics();
         let mut policy = if setup.unfiltered { Policy::unfiltered() } else { Policy::compute() };
         for &number in &setup.allowed_syscalls {
             policy = policy.allow_syscall(number);
@@ -232,6 +234,7 @@ impl Birth<'_> {
             words.phase().store(phase::UNFIT, Ordering::Release);
             vanish(1);
         }
+        inside::warm_up(&channel, &nursery.stacks);
         let waiting = if nursery.setup.spin { Waiting::Spin } else { Waiting::Sleep };
         inside::serve(channel, waiting)
     }
@@ -253,8 +256,8 @@ impl Birth<'_> {
             kept.push(number);
         }
         keep_only(&kept).map_err(step(5))?;
-        channel.prefault_report();
         inside::arm(channel, &nursery.stacks, None).map_err(step(6))?;
+        cpu::take_turns();
         let highest = kept.last().copied().unwrap_or(2);
         let shared = nursery.layout.bytes();
         let resources = Resources::new(&nursery.setup.limits(), nursery.own_bytes, shared, highest);

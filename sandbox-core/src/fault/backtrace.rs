@@ -4,8 +4,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use super::registers::Registers;
 use crate::images::Images;
 
 /// The function that an isolate's runtime calls user code through: what is outside of it is ours, not the user's.
@@ -17,9 +18,22 @@ const BEGIN_MARKER: &str = "__ringfence_begin";
 /// if its stack was whole, and are no proof of anything otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Backtrace {
-    pcs: Vec<u64>,
+    stack: Option<Arc<Stack>>,
+    pcs: OnceLock<Vec<u64>>,
     frames: OnceLock<Vec<Frame>>,
 }
+
+/// What is unwound when somebody looks.
+#[derive(Debug)]
+struct Stack {
+    images: Arc<Images>,
+    registers: Registers,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// The most addresses of one backtrace.
+const MOST_FRAMES: usize = 64;
 
 /// One function on the stack; one that was inlined has a frame of its own, before that of the function it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,19 +56,33 @@ impl Backtrace {
     /// addresses.
     #[must_use]
     pub fn new(pcs: Vec<u64>) -> Self {
-        Self { pcs, frames: OnceLock::new() }
+        Self { stack: None, pcs: OnceLock::from(pcs), frames: OnceLock::new() }
     }
 
-    /// The addresses.
+    /// Keeps a copy of the stack, from the address `start` upward, to be unwound when the addresses are first asked for.
+    #[must_use]
+    pub fn of_stack(images: Arc<Images>, registers: Registers, start: u64, bytes: Vec<u8>) -> Self {
+        let stack = Arc::new(Stack { images, registers, start, bytes });
+        Self { stack: Some(stack), pcs: OnceLock::new(), frames: OnceLock::new() }
+    }
+
+    /// The addresses, innermost first, 64 at most.
+    ///
+    /// # Cost
+    /// The first call unwinds: microseconds, and some hundreds the first time a backtrace passes through an object.
     #[must_use]
     pub fn pcs(&self) -> &[u64] {
-        &self.pcs
+        self.pcs.get_or_init(|| {
+            self.stack.as_ref().map_or_else(Vec::new, |stack| {
+                stack.images.unwind_from(&stack.registers, stack.start, &stack.bytes, MOST_FRAMES)
+            })
+        })
     }
 
     /// Whether there is no address at all: nothing was saved, or the inside did not die of a signal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pcs.is_empty()
+        self.pcs().is_empty()
     }
 
     /// The frames by name, innermost first; at least one for each address.
@@ -68,8 +96,8 @@ impl Backtrace {
     pub fn frames(&self) -> &[Frame] {
         self.frames.get_or_init(|| {
             let images = Images::capture();
-            let mut frames = Vec::with_capacity(self.pcs.len());
-            for (index, &pc) in self.pcs.iter().enumerate() {
+            let mut frames = Vec::with_capacity(self.pcs().len());
+            for (index, &pc) in self.pcs().iter().enumerate() {
                 // The crate takes every address for a return address and looks up the byte before it, which is right
                 // for all but the innermost.
                 let lookup = if index == 0 { pc.wrapping_add(1) } else { pc };

@@ -39,7 +39,8 @@ pub enum FaultKind {
     ReplyLimit,
     /// A system call that the policy denies.
     Syscall {
-        /// Its number; `None` where the kernel killed without saying (a call of another architecture's table).
+        /// Its number; `None` where the kernel killed without saying: a call of another architecture's table, or one made with signals
+        /// blocked, as by glibc when it starts a thread.
         number: Option<i64>,
     },
     /// What came back is not a value of the expected type.
@@ -243,7 +244,7 @@ impl fmt::Display for Fault {
             FaultKind::Syscall { number: Some(number) } => {
                 write!(f, "denied system call {} ({number})", syscall_name(*number).unwrap_or("unknown"))?;
             }
-            FaultKind::Syscall { number: None } => f.write_str("denied system call of another table")?,
+            FaultKind::Syscall { number: None } => f.write_str("denied system call, number unknown")?,
             FaultKind::MalformedReply { error: Some(error) } => write!(f, "malformed reply: {error}")?,
             FaultKind::Panic => f.write_str("panicked")?,
             FaultKind::Abort => f.write_str("aborted")?,

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "calls foreign functions that misbehave")]
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::panic::panic_any;
 
@@ -125,15 +126,16 @@ pub fn of_exits(subject: &Subject<'_>) {
 pub fn keep_what_was_said(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
     let segv = || Expected::new(FaultKind::Signal).signal(libc::SIGSEGV, code::SEGV_MAPERR);
+    // Not by `eprintln`, which a test harness keeps from the descriptor.
     let spoken = || {
-        eprintln!("about to fail");
+        io::stderr().write_all(b"about to fail\n").unwrap();
         inside!(print_to_stderr(c"from c\n".as_ptr()))();
         inside!(null_write())();
     };
     segv().at(0, Access::Write).saying("about to fail\nfrom c\n").from(&sandbox, spoken);
     let much = || {
         for line in 0..3000 {
-            eprintln!("line {line}");
+            io::stderr().write_all(format!("line {line}\n").as_bytes()).unwrap();
         }
         inside!(null_write())();
     };

@@ -172,13 +172,15 @@ pub(super) fn make_executable() -> Answer {
 pub(super) fn read_limit() -> Answer {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes a local.
-    result(unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) }).map_or_else(|answer| answer, |_| WORKED)
+    result(unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) })
+        .map_or_else(|answer| answer, |_| WORKED)
 }
 
 pub(super) fn set_limit() -> Answer {
     let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: reads a local; a core file is nothing that anything here relies on.
-    result(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) }).map_or_else(|answer| answer, |_| WORKED)
+    result(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) })
+        .map_or_else(|answer| answer, |_| WORKED)
 }
 
 pub(super) fn set_alarm() -> Answer {

@@ -74,7 +74,7 @@ rows! {
         .process(Does::Refused(libc::ENOMEM)).remark("dying of it is `FaultKind::MemoryLimit`");
     feature_detected => Row::new("`is_x86_feature_detected!`", language::detect_features);
     backtrace => Row::new("`Backtrace::force_capture`", language::backtrace)
-        .remark("inside without names: files cannot be opened");
+        .remark("names may be missing inside: files cannot be opened");
     cpp_caught => Row::new("C++ exception, caught", foreign::cpp_caught);
     cpp_uncaught => Row::new("C++ exception, uncaught", foreign::cpp_uncaught).process(Does::Aborts).direct(ABORTS);
     longjmp => Row::new("`longjmp` within a call", foreign::jump);
