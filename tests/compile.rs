@@ -12,7 +12,6 @@ fn misuse_is_refused_when_it_is_compiled() {
     cases.compile_fail("tests/compile/reply_of_units.rs");
     cases.compile_fail("tests/compile/run_mutates.rs");
     cases.compile_fail("tests/compile/run_consumes.rs");
-    cases.compile_fail("tests/compile/session_is_not_shared.rs");
     cases.compile_fail("tests/compile/derive_on_a_field_that_is_not_portable.rs");
     cases.compile_fail("tests/compile/derive_on_a_union.rs");
 }

@@ -3,6 +3,7 @@
 //! # Safety
 //! Foreign code misbehaves in isolates only, whose memory nobody relies on afterwards.
 #![expect(unsafe_code, reason = "calls foreign functions that misbehave")]
+#![expect(clippy::unwrap_used, reason = "what a test's own helpers cannot have fails the test")]
 
 use std::time::{Duration, Instant};
 

@@ -8,6 +8,7 @@
     unsafe_code,
     reason = "writes to a duplicate of the child's output, since the operation may close the output itself"
 )]
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 use std::time::Duration;
 use std::{env, fs};
@@ -90,7 +91,7 @@ fn check_direct(name: &str) {
     };
     match row.direct {
         Does::Hangs => {
-            assert_eq!(child::run_stuck(work).unwrap().end, End::Signal(libc::SIGALRM), "{}", row.operation)
+            assert_eq!(child::run_stuck(work).unwrap().end, End::Signal(libc::SIGALRM), "{}", row.operation);
         }
         Does::Ends(end) => {
             let outcome = child::run(work).unwrap();
@@ -147,8 +148,9 @@ fn what_was_written_to_standard_error_is_in_the_fault() {
         writeln!(std::io::stderr(), "the last words").unwrap();
         std::process::abort()
     };
-    for result in [sandbox.call(move |()| noisy(), ()), sandbox.run(noisy)] {
-        let error: Error = result.map(|()| ()).unwrap_err();
+    let results: [Result<(), Error>; 2] = [sandbox.call(move |()| noisy(), ()), sandbox.run(noisy)];
+    for result in results {
+        let error = result.unwrap_err();
         let tail = error.fault().unwrap().stderr_tail();
         assert_eq!(String::from_utf8_lossy(tail), "the last words\n");
     }

@@ -15,7 +15,7 @@ use crate::zygote::End;
 /// Everything that is known about an isolate that gave no value.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    pub(crate) report: Box<Report>,
+    pub(crate) report: Report,
     pub(crate) end: End,
     /// Why the host ended it, if it did.
     pub(crate) verdict: Option<FaultKind>,
@@ -26,30 +26,30 @@ pub(crate) struct Remains {
 
 impl Remains {
     /// The fault.
-    pub(crate) fn fault(self, images: &Arc<Images>) -> Fault {
-        let report = &self.report;
+    pub(crate) fn fault(mut self, images: &Arc<Images>) -> Fault {
         let kind = self.verdict.clone().unwrap_or_else(|| self.kind());
+        let stack = self.report.take_stack();
+        let report = &self.report;
         let mut details = Details { stderr_tail: tail(self.stderr), ..Details::default() };
         if matches!(report.ending(), Ending::Signal | Ending::StackOverflow | Ending::Asked)
             || kind == FaultKind::Panic
         {
             let registers = report.registers();
-            let stack = report.stack().to_vec();
-            details.backtrace = Backtrace::of_stack(Arc::clone(images), registers, report.stack_start, stack);
+            details.backtrace = Backtrace::of_stack(Arc::clone(images), registers, report.head.stack_start, stack);
             details.registers = Some(Box::new(registers));
         }
         match report.ending() {
             // The filter denied the signal that `abort` sends: what the work did is abort.
-            Ending::Signal if report.signal == libc::SIGSYS && report.is_denied_abort() => {
+            Ending::Signal if report.head.signal == libc::SIGSYS && report.is_denied_abort() => {
                 details.signal = Some(libc::SIGABRT);
             }
             Ending::Signal | Ending::StackOverflow => {
-                details.signal = Some(report.signal);
-                details.code = Some(report.code);
-                if has_address(report.signal) {
+                details.signal = Some(report.head.signal);
+                details.code = Some(report.head.code);
+                if has_address(report.head.signal) {
                     details.access = report.access();
                     // An access that the hardware gives no address for (SI_KERNEL) reports zero, which would mislead.
-                    details.address = (report.code != SI_KERNEL).then_some(report.address);
+                    details.address = (report.head.code != SI_KERNEL).then_some(report.head.address);
                 }
             }
             _ => {
@@ -66,17 +66,17 @@ impl Remains {
 
     fn kind(&self) -> FaultKind {
         let report = &self.report;
-        let starved = report.errno == libc::ENOMEM;
+        let starved = report.head.errno == libc::ENOMEM;
         match report.ending() {
             Ending::StackOverflow => FaultKind::StackOverflow,
-            Ending::Signal => match report.signal {
+            Ending::Signal => match report.head.signal {
                 libc::SIGSYS if report.is_denied_abort() => self.abort(starved),
-                libc::SIGSYS => FaultKind::Syscall { number: Some(i64::from(report.syscall)) },
+                libc::SIGSYS => FaultKind::Syscall { number: Some(i64::from(report.head.syscall)) },
                 libc::SIGABRT => self.abort(starved),
-                libc::SIGSEGV if starved && report.address < 1 << 16 => FaultKind::MemoryLimit,
+                libc::SIGSEGV if starved && report.head.address < 1 << 16 => FaultKind::MemoryLimit,
                 _ => FaultKind::Signal,
             },
-            Ending::Exit => FaultKind::Exit { code: report.status & 0xff },
+            Ending::Exit => FaultKind::Exit { code: report.head.status & 0xff },
             Ending::Asked | Ending::Unknown => match self.end {
                 End::Exited(code) => FaultKind::Exit { code },
                 // The kernel kills without a signal handler for a call of another architecture's table.

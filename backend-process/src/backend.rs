@@ -18,7 +18,7 @@ use ringfence_core::{
 };
 
 use crate::NAME;
-use crate::pool::Pool;
+use crate::pool::{Loan, Pool};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
@@ -78,9 +78,9 @@ impl Process {
         &self,
         crossing: &mut dyn FnMut(&mut dyn Isolate) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut lent = Lent { worker: Some(self.pool.take()?), pool: &self.pool };
-        let Some(worker) = lent.worker.as_mut() else { return Err(Error::Stale) };
-        let crossed = crossing(&mut **worker);
+        let mut lent = Lent { loan: Some(self.pool.take()?), pool: &self.pool };
+        let Some(loan) = lent.loan.as_mut() else { return Err(Error::Stale) };
+        let crossed = crossing(&mut *loan.worker);
         lent.finish();
         crossed
     }
@@ -117,28 +117,28 @@ const AGAINST_HOSTILE: [Item; 8] = [
 
 /// A worker on loan. If the borrower panics, it is discarded: it may be in the middle of a call.
 struct Lent<'p> {
-    worker: Option<Box<Worker>>,
+    loan: Option<Loan>,
     pool: &'p Pool,
 }
 
 impl Lent<'_> {
     fn finish(mut self) {
-        if let Some(mut worker) = self.worker.take() {
-            worker.settle();
+        if let Some(mut loan) = self.loan.take() {
+            loan.worker.settle();
             // First, since giving a lost one back can start another zygote.
-            if worker.is_broken() {
+            if loan.worker.is_broken() {
                 self.pool.forget_orphans();
             }
-            self.pool.give(worker);
+            self.pool.give(loan);
         }
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(mut worker) = self.worker.take() {
-            worker.condemn();
-            self.pool.give(worker);
+        if let Some(mut loan) = self.loan.take() {
+            loan.worker.condemn();
+            self.pool.give(loan);
         }
     }
 }
@@ -207,7 +207,7 @@ impl Drop for Seat {
 /// A session's worker.
 #[derive(Debug)]
 struct Owned {
-    worker: Worker,
+    worker: Box<Worker>,
     _seat: Seat,
 }
 

@@ -112,7 +112,7 @@ impl Channel {
     }
 
     /// The report, copied out once.
-    pub(crate) fn take_report(&self) -> Box<Report> {
+    pub(crate) fn take_report(&self) -> Report {
         Report::copy(self.report(), self.words.note().load(Ordering::Relaxed))
     }
 

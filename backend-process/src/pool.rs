@@ -1,5 +1,9 @@
 //! The workers that serve calls, and a spare that is ready when one dies.
+//!
+//! After a loss the spare takes over at once. Clearing away what was lost, and having another spare made, waits until the new worker
+//! has answered: the caller who met the fault is the last who should pay for that.
 
+use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ringfence_core::Error;
@@ -7,6 +11,16 @@ use ringfence_core::backend::Isolate;
 
 use crate::shared::{Pending, Shared};
 use crate::worker::Worker;
+
+/// The call of a worker after which a missing spare is asked for.
+const STOCK_UP_AT: u32 = 2;
+/// The call of a worker after which a spare that was asked for is taken into the house.
+const COLLECT_AT: u32 = 4;
+
+thread_local! {
+    /// Workers this thread has on loan, of any sandbox: a call made while arguments of another are encoded.
+    static ON_LOAN: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Up to a number of workers, made when they are needed.
 #[derive(Debug)]
@@ -23,8 +37,25 @@ struct State {
     idle: Vec<Box<Worker>>,
     /// Workers idle or lent.
     live: usize,
-    spare: Option<Pending>,
+    spare: Spare,
+    /// Broken workers that nobody has cleared away.
+    lost: Vec<Box<Worker>>,
     generation: u64,
+}
+
+#[derive(Debug)]
+enum Spare {
+    Missing,
+    Asked(Pending),
+    Ready(Box<Worker>),
+}
+
+/// A worker on loan.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    pub(crate) worker: Box<Worker>,
+    /// Whether it is one of the pool's; else it ends with the loan.
+    pooled: bool,
 }
 
 impl Pool {
@@ -32,8 +63,8 @@ impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, most: usize) -> Result<Self, Error> {
         let first = shared.request()?.collect(0)?;
         first.await_ready()?;
-        let spare = shared.request()?;
-        let state = State { idle: vec![Box::new(first)], live: 1, spare: Some(spare), generation: 0 };
+        let spare = Spare::Asked(shared.request()?);
+        let state = State { idle: vec![Box::new(first)], live: 1, spare, lost: Vec::new(), generation: 0 };
         Ok(Self { shared, state: Mutex::new(state), returned: Condvar::new(), most })
     }
 
@@ -41,54 +72,82 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker; waits while all are busy.
-    pub(crate) fn take(&self) -> Result<Box<Worker>, Error> {
+    /// A worker. Waits while all are busy, unless this very thread keeps one busy: it would wait for itself.
+    pub(crate) fn take(&self) -> Result<Loan, Error> {
         let cpu = crate::cpu::current();
         let mut state = self.state();
         loop {
             // One that served this CPU last need not be moved.
             let near = state.idle.iter().rposition(|worker| worker.last_cpu() == Some(cpu));
-            let index = near.or(state.idle.len().checked_sub(1));
-            if let Some(index) = index {
-                return Ok(state.idle.swap_remove(index));
+            if let Some(index) = near.or(state.idle.len().checked_sub(1)) {
+                let worker = state.idle.swap_remove(index);
+                if worker.is_dead() {
+                    state.live -= 1;
+                    state.lost.push(worker);
+                    continue;
+                }
+                return Ok(Loan::new(worker, true));
             }
             if state.live < self.most {
                 state.live += 1;
                 let generation = state.generation;
                 drop(state);
-                return self.fresh(generation).map(Box::new).inspect_err(|_| self.lose_one());
+                let worker = self.fresh(generation).inspect_err(|_| self.lose_one())?;
+                return Ok(Loan::new(worker, true));
+            }
+            if ON_LOAN.get() > 0 {
+                drop(state);
+                return Ok(Loan::new(self.fresh_alone()?, false));
             }
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Takes a worker back; one that is broken or of an older generation is discarded.
-    pub(crate) fn give(&self, worker: Box<Worker>) {
+    /// Takes a worker back.
+    pub(crate) fn give(&self, loan: Loan) {
+        ON_LOAN.set(ON_LOAN.get().saturating_sub(1));
+        let Loan { worker, pooled } = loan;
+        if !pooled {
+            return;
+        }
         let mut state = self.state();
-        if worker.is_broken() || worker.generation() != state.generation {
-            let generation = state.generation;
-            let spare = state.spare.take();
+        let pristine = worker.generation() == state.generation;
+        if worker.is_broken() || !pristine {
+            // One that is not broken is alive, and must not stay so.
+            let retired = if worker.is_broken() {
+                state.lost.push(worker);
+                None
+            } else {
+                Some(worker)
+            };
+            match std::mem::replace(&mut state.spare, Spare::Missing) {
+                Spare::Ready(spare) if spare.generation() == state.generation && !spare.is_dead() => {
+                    state.idle.push(spare);
+                }
+                // The next caller gets it, or makes one.
+                other => {
+                    state.spare = other;
+                    state.live -= 1;
+                }
+            }
+            let crowded = state.lost.len() > self.most;
             drop(state);
-            drop(worker);
-            self.replace(spare, generation);
+            drop(retired);
+            if crowded {
+                // Nothing but losses: there is no better moment.
+                self.clear_away();
+            }
         } else {
+            let calls = worker.calls();
             state.idle.push(worker);
             drop(state);
+            match calls {
+                STOCK_UP_AT => self.stock_up(),
+                COLLECT_AT => self.collect_spare(),
+                _ => {}
+            }
         }
         self.returned.notify_one();
-    }
-
-    /// Puts the spare in the place of a worker that was lost, and has another made.
-    fn replace(&self, spare: Option<Pending>, generation: u64) {
-        let spare = spare.filter(Pending::is_current).and_then(|spare| spare.collect(generation).ok());
-        let mut state = self.state();
-        match spare {
-            Some(spare) if generation == state.generation => state.idle.push(Box::new(spare)),
-            // The next caller makes one.
-            _ => state.live -= 1,
-        }
-        drop(state);
-        self.stock_up();
     }
 
     fn lose_one(&self) {
@@ -97,37 +156,70 @@ impl Pool {
     }
 
     /// A worker beside those of the pool.
-    pub(crate) fn fresh_alone(&self) -> Result<Worker, Error> {
+    pub(crate) fn fresh_alone(&self) -> Result<Box<Worker>, Error> {
         let generation = self.state().generation;
         let worker = self.fresh(generation)?;
         self.stock_up();
         Ok(worker)
     }
 
-    /// The spare if there is one, else a new one.
-    fn fresh(&self, generation: u64) -> Result<Worker, Error> {
-        let spare = self.state().spare.take();
-        if let Some(spare) = spare.filter(Pending::is_current) {
+    /// The spare if there is one, else a new worker, with a spare to follow.
+    fn fresh(&self, generation: u64) -> Result<Box<Worker>, Error> {
+        let spare = std::mem::replace(&mut self.state().spare, Spare::Missing);
+        match spare {
+            Spare::Ready(worker) if worker.generation() == generation && !worker.is_dead() => return Ok(worker),
             // A spare can be lost with its zygote, or have been refused; a new one says why.
-            if let Ok(worker) = spare.collect(generation) {
-                return Ok(worker);
+            Spare::Asked(pending) if pending.is_current() => {
+                if let Ok(worker) = pending.collect(generation) {
+                    return Ok(Box::new(worker));
+                }
             }
+            _ => {}
         }
-        self.shared.request()?.collect(generation)
+        let wanted = self.shared.request()?;
+        // Losses come in rows: the next one should find a spare.
+        self.stock_up();
+        Ok(Box::new(wanted.collect(generation)?))
     }
 
-    /// Has a spare made if there is none. Does not wait for it; without one the next loss costs a fork more.
+    /// Has a spare made if there is none, and clears away what was lost. Does not wait for the spare; without one the next loss costs
+    /// a fork more.
     fn stock_up(&self) {
-        if self.state().spare.is_some() {
+        self.clear_away();
+        if !matches!(self.state().spare, Spare::Missing) {
             return;
         }
         match self.shared.request() {
             Ok(spare) => {
-                let surplus = self.state().spare.replace(spare);
+                let surplus = std::mem::replace(&mut self.state().spare, Spare::Asked(spare));
                 drop(surplus);
             }
             Err(error) => tracing::debug!(%error, "no spare worker"),
         }
+    }
+
+    /// Makes a spare that was asked for ready to take over.
+    fn collect_spare(&self) {
+        let (pending, generation) = {
+            let mut state = self.state();
+            match std::mem::replace(&mut state.spare, Spare::Missing) {
+                Spare::Asked(pending) => (pending, state.generation),
+                other => {
+                    state.spare = other;
+                    return;
+                }
+            }
+        };
+        let collected = pending.is_current().then(|| pending.collect(generation));
+        if let Some(Ok(worker)) = collected {
+            let surplus = std::mem::replace(&mut self.state().spare, Spare::Ready(Box::new(worker)));
+            drop(surplus);
+        }
+    }
+
+    fn clear_away(&self) {
+        let lost = std::mem::take(&mut self.state().lost);
+        drop(lost);
     }
 
     /// After a worker died with its zygote: the idle ones did too.
@@ -135,11 +227,11 @@ impl Pool {
         if self.shared.has_zygote() {
             return;
         }
-        let orphans: Vec<Box<Worker>> = {
+        let orphans = {
             let mut state = self.state();
             let orphans = std::mem::take(&mut state.idle);
             state.live -= orphans.len();
-            orphans
+            (orphans, std::mem::replace(&mut state.spare, Spare::Missing))
         };
         drop(orphans);
         self.returned.notify_all();
@@ -163,8 +255,15 @@ impl Pool {
         state.live += 1;
         drop(state);
         let worker = self.fresh(generation).inspect_err(|_| self.lose_one())?;
-        self.give(Box::new(worker));
+        self.give(Loan::new(worker, true));
         self.stock_up();
         Ok(())
+    }
+}
+
+impl Loan {
+    fn new(worker: Box<Worker>, pooled: bool) -> Self {
+        ON_LOAN.set(ON_LOAN.get() + 1);
+        Self { worker, pooled }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! # Safety
 //! The report lies in memory the isolate can write at any time. Inside, its fields are written through raw pointers from a signal
-//! handler; the host copies the whole once and judges the copy. Every field is a plain integer, so any bytes are a valid report.
+//! handler; the host copies each byte once and judges the copy. Every field is a plain integer, so any bytes are a valid report.
 #![expect(unsafe_code, reason = "raw access to the shared report area")]
 
 use std::ptr::{NonNull, addr_of_mut};
 
 use ringfence_core::fault::{Access, Registers};
+use ringfence_core::region::Source;
 
 /// How much of the stack travels for the backtrace.
 pub(crate) const STACK_BYTES: usize = 32 << 10;
@@ -16,10 +17,18 @@ pub(crate) const TEXT_BYTES: usize = 4 << 10;
 /// General registers of a signal context (`NGREG`).
 pub(crate) const REGISTERS: usize = 23;
 
-/// What the handler saw. `signal == 0` means that nothing was written.
-#[derive(Debug, Clone)]
+/// How a report lies in the channel.
 #[repr(C)]
-pub(crate) struct Report {
+pub(crate) struct Area {
+    pub(crate) head: Head,
+    pub(crate) text: [u8; TEXT_BYTES],
+    pub(crate) stack: [u8; STACK_BYTES],
+}
+
+/// What the handler saw. `signal == 0` means that nothing was written.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Head {
     pub(crate) signal: i32,
     pub(crate) code: i32,
     pub(crate) address: u64,
@@ -28,18 +37,22 @@ pub(crate) struct Report {
     /// The process-ending status, when `ending` is [`Ending::Exit`].
     pub(crate) status: i32,
     pub(crate) ending: u32,
-    /// Filled in by the host, from the header.
-    pub(crate) text_bytes: u32,
-    pub(crate) stack_bytes: u32,
+    pub(crate) stack_bytes: u64,
     /// The address the copied stack starts at.
     pub(crate) stack_start: u64,
     pub(crate) registers: [i64; REGISTERS],
-    pub(crate) text: [u8; TEXT_BYTES],
-    pub(crate) stack: [u8; STACK_BYTES],
 }
 
 /// The size of a report.
-pub(crate) const REPORT_BYTES: usize = size_of::<Report>();
+pub(crate) const REPORT_BYTES: usize = size_of::<Area>();
+
+/// The host's private copy of a report.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) head: Head,
+    text: Vec<u8>,
+    stack: Vec<u8>,
+}
 
 /// What ended the isolate, as far as it could tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,53 +71,62 @@ pub(crate) enum Ending {
 }
 
 impl Report {
-    /// Copies the report out, once, with the length of its text, which the header holds.
-    pub(crate) fn copy(area: NonNull<u8>, text_bytes: u32) -> Box<Self> {
-        let mut report = Box::<Self>::new_uninit();
-        // SAFETY: `area` is the report area of a mapped channel, REPORT_BYTES long; the destination is a fresh allocation of the same
-        // size. A concurrent writer in the isolate changes which bytes are copied, and any bytes are a valid report.
-        unsafe { area.as_ptr().copy_to_nonoverlapping(report.as_mut_ptr().cast(), REPORT_BYTES) };
-        // SAFETY: all bytes were just written, and every field is an integer or an array of integers.
-        let mut report = unsafe { report.assume_init() };
-        report.text_bytes = text_bytes;
-        report
+    /// Copies out what was reported, each byte once. `text_bytes` is the length of the text, which the header holds.
+    pub(crate) fn copy(area: NonNull<u8>, text_bytes: u32) -> Self {
+        // SAFETY: `area` is the report area of a mapped, sealed channel, REPORT_BYTES long, and the source is gone before the channel.
+        let mut source = unsafe { Source::shared(area, REPORT_BYTES) };
+        let mut bytes = [0u8; size_of::<Head>()];
+        // Each part is within the area, so a part that cannot be read is one that cannot be allocated: it is left out.
+        let _ = source.read_into(&mut bytes);
+        // SAFETY: the bytes are as many as a head has, and any bytes are one: it is made of integers without padding.
+        let head = unsafe { bytes.as_ptr().cast::<Head>().read_unaligned() };
+        let mut part = |room: usize, used: usize| {
+            let window = source.split(room);
+            window.and_then(|mut window| window.read_vec(used.min(room))).unwrap_or_default()
+        };
+        let text = part(TEXT_BYTES, text_bytes as usize);
+        let stack = part(STACK_BYTES, usize::try_from(head.stack_bytes).unwrap_or(STACK_BYTES));
+        Self { head, text, stack }
     }
 
     /// Forgets an earlier report.
     pub(crate) fn clear(area: NonNull<u8>) {
-        let report = area.as_ptr().cast::<Self>();
+        let report = area.as_ptr().cast::<Area>();
         // SAFETY: the area is mapped, writable and page-aligned; no reference is formed.
-        let head = unsafe { addr_of_mut!((*report).signal) };
-        // SAFETY: `head` points to a mapped, aligned integer.
-        unsafe { head.write_volatile(0) };
+        let signal = unsafe { addr_of_mut!((*report).head.signal) };
+        // SAFETY: points to a mapped, aligned integer.
+        unsafe { signal.write_volatile(0) };
         // SAFETY: as above.
-        let ending = unsafe { addr_of_mut!((*report).ending) };
+        let ending = unsafe { addr_of_mut!((*report).head.ending) };
         // SAFETY: as above.
         unsafe { ending.write_volatile(0) };
+        // SAFETY: as above.
+        let errno = unsafe { addr_of_mut!((*report).head.errno) };
+        // SAFETY: as above.
+        unsafe { errno.write_volatile(0) };
     }
 
     /// What ended it.
     pub(crate) fn ending(&self) -> Ending {
         [Ending::Signal, Ending::StackOverflow, Ending::Exit, Ending::Asked]
             .into_iter()
-            .find(|ending| *ending as u32 == self.ending)
+            .find(|ending| *ending as u32 == self.head.ending)
             .unwrap_or(Ending::Unknown)
     }
 
     /// A panic's text and place, if one was noted.
     pub(crate) fn text(&self) -> Option<String> {
-        let bytes = self.text.get(..self.text_bytes as usize).unwrap_or(&self.text);
-        (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+        (!self.text.is_empty()).then(|| String::from_utf8_lossy(&self.text).into_owned())
     }
 
     /// The registers.
     pub(crate) fn registers(&self) -> Registers {
-        Registers::from_gregs(&self.registers)
+        Registers::from_gregs(&self.head.registers)
     }
 
-    /// The copied stack, from `stack_start` upward.
-    pub(crate) fn stack(&self) -> &[u8] {
-        self.stack.get(..self.stack_bytes as usize).unwrap_or(&self.stack)
+    /// Takes the copied stack, which starts at `stack_start`.
+    pub(crate) fn take_stack(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.stack)
     }
 
     /// What the faulting access tried, from the page-fault error code (SDM vol. 3, "Page-Fault Exceptions").
@@ -112,7 +134,7 @@ impl Report {
         const WRITE: i64 = 1 << 1;
         const FETCH: i64 = 1 << 4;
         const PAGE_FAULT: i64 = 14;
-        let register = |index: i32| usize::try_from(index).ok().and_then(|index| self.registers.get(index));
+        let register = |index: i32| usize::try_from(index).ok().and_then(|index| self.head.registers.get(index));
         if register(libc::REG_TRAPNO) != Some(&PAGE_FAULT) {
             return None;
         }
@@ -125,8 +147,8 @@ impl Report {
 
     /// Whether the reported system call is one by which the C library aborts: `tgkill` with `SIGABRT`.
     pub(crate) fn is_denied_abort(&self) -> bool {
-        let signal = usize::try_from(libc::REG_RDX).ok().and_then(|index| self.registers.get(index));
-        i64::from(self.syscall) == libc::SYS_tgkill && signal == Some(&i64::from(libc::SIGABRT))
+        let signal = usize::try_from(libc::REG_RDX).ok().and_then(|index| self.head.registers.get(index));
+        i64::from(self.head.syscall) == libc::SYS_tgkill && signal == Some(&i64::from(libc::SIGABRT))
     }
 }
 
@@ -139,9 +161,9 @@ mod tests {
     fn lengths_beyond_the_report_are_cut() {
         let mut area = vec![0xffu8; REPORT_BYTES + 4096];
         let offset = area.as_ptr().align_offset(4096);
-        let report = Report::copy(NonNull::from(&mut area[offset]), u32::MAX);
+        let mut report = Report::copy(NonNull::from(&mut area[offset]), u32::MAX);
         assert_eq!(report.text().unwrap().chars().count(), TEXT_BYTES);
-        assert_eq!(report.stack().len(), STACK_BYTES);
+        assert_eq!(report.take_stack().len(), STACK_BYTES);
         assert_eq!(report.ending(), Ending::Unknown);
     }
 }

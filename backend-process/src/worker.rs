@@ -34,6 +34,8 @@ const PINNED: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an isolate that overran has to say where it is before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(20);
+/// How far a CPU-time limit is overrun at most before it is noticed, for each thread inside.
+const CPU_GRAIN: Duration = Duration::from_millis(1);
 /// The captured output is looked at once in so many calls.
 const CALLS_BETWEEN_REWINDS: u32 = 64;
 
@@ -117,6 +119,7 @@ impl Worker {
     /// Marks it as unusable.
     pub(crate) fn condemn(&mut self) {
         self.broken = true;
+        self.put_down();
     }
 
     /// Gives back what a large call has filled, once its reply is read. No system call after a small one.
@@ -131,11 +134,7 @@ impl Worker {
         loop {
             match self.channel.words().phase().load(Ordering::Acquire) {
                 phase::READY => return Ok(()),
-                phase::UNFIT => {
-                    let errno = self.channel.words().reply_bytes().load(Ordering::Relaxed);
-                    let errno = i32::try_from(errno).unwrap_or(0);
-                    return Err(Error::os("confine a worker", nix::errno::Errno::from_raw(errno)));
-                }
+                phase::UNFIT => return Err(self.unfit()),
                 _ if self.channel.words().tomb().load(Ordering::Acquire) != 0 => {
                     return Err(Error::os("start a worker", nix::errno::Errno::ECHILD));
                 }
@@ -145,6 +144,12 @@ impl Worker {
                 _ => std::thread::sleep(Duration::from_micros(50)),
             }
         }
+    }
+
+    /// Why the worker could not be confined.
+    fn unfit(&self) -> Error {
+        let errno = self.channel.words().reply_bytes().load(Ordering::Relaxed);
+        Error::os("confine a worker", nix::errno::Errno::from_raw(i32::try_from(errno).unwrap_or(0)))
     }
 
     /// Puts the worker where this call's waiting wants it. No system call while the caller stays on its CPU.
@@ -210,7 +215,7 @@ impl Worker {
         let mut slice = PINNED.min(self.shared.wall);
         loop {
             let budget = self.cpu.left(self.process.pid);
-            let wake = futex::wait(words.reply(), asleep, Some(slice.min(budget)));
+            let wake = futex::wait(words.reply(), asleep, Some(slice.min(budget.max(CPU_GRAIN))));
             let word = words.reply().load(Ordering::Acquire);
             if word != asleep {
                 return judge(word, self.number);
@@ -223,11 +228,12 @@ impl Worker {
                 return Waited::Overran(FaultKind::CpuLimit);
             }
             if wake == Wake::TimedOut {
+                if self.is_gone() {
+                    return Waited::Dead;
+                }
                 if self.placed != Placed::Anywhere {
                     self.shared.placement.release(self.process.pid);
                     self.placed = Placed::Anywhere;
-                } else if self.is_gone() {
-                    return Waited::Dead;
                 }
                 slice = LOOK;
             }
@@ -247,6 +253,23 @@ impl Worker {
         let _ = pidfd_send_signal(&self.process.pidfd, signal);
     }
 
+    /// Kills the worker, off this thread's CPU: taking an address space down takes longer than all that follows here. A dying worker
+    /// sleeps at this moment, and one that sleeps is moved for the price of the call.
+    fn put_down(&self) {
+        self.shared.placement.keep_off(self.process.pid, crate::cpu::current());
+        self.kill(Signal::KILL);
+    }
+
+    /// Whether its death is known already.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.channel.words().tomb().load(Ordering::Acquire) != 0
+    }
+
+    /// Calls it has served.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls
+    }
+
     /// Asks an isolate that overran where it is, and gives it a moment to say so.
     fn ask_where(&self) {
         if let Some(signal) = Signal::from_named_raw(WHERE_ARE_YOU) {
@@ -257,11 +280,8 @@ impl Worker {
 
     /// Ends the worker and says why the crossing has no value.
     fn fault(&mut self, verdict: Option<FaultKind>, phase: Phase) -> Fault {
-        self.broken = true;
         let elapsed = self.entered.elapsed();
-        // It should spend its last moments on another CPU than this thread's.
-        self.shared.placement.release(self.process.pid);
-        self.kill(Signal::KILL);
+        self.condemn();
         let report = self.channel.take_report();
         let end = if verdict.is_none() && report.ending() == crate::report::Ending::Unknown {
             self.shared.end_of(self.slot)
@@ -339,6 +359,8 @@ unsafe impl Isolate for Worker {
         self.cpu.start(self.process.pid);
         self.place();
         let words = *self.channel.words();
+        // What an earlier call left there says nothing about this one.
+        words.phase().store(phase::READY, Ordering::Relaxed);
         words.entry().store(address as u64, Ordering::Relaxed);
         words.request_bytes().store(bytes as u64, Ordering::Relaxed);
         // What it said of the last call is void; it says when it has taken this one up.
@@ -348,7 +370,13 @@ unsafe impl Isolate for Worker {
         match self.ring_and_wait() {
             Waited::Replied => self.answered(bytes),
             Waited::Crashed | Waited::Dead => {
-                let phase = phase_of(words.phase().load(Ordering::Relaxed));
+                let word = words.phase().load(Ordering::Relaxed);
+                if self.calls == 0 && word == phase::UNFIT {
+                    // No work has run in it that could have written this.
+                    self.condemn();
+                    return Err(self.unfit());
+                }
+                let phase = phase_of(word);
                 Err(self.fault(None, phase).into())
             }
             Waited::Garbled => {
@@ -377,7 +405,9 @@ impl Drop for Worker {
         if crate::origin::is_forked() {
             return;
         }
-        self.kill(Signal::KILL);
+        if !self.broken {
+            self.put_down();
+        }
         self.shared.release(self.slot);
     }
 }

@@ -44,7 +44,8 @@ fn a_child_can_have_its_own() {
     alone("forked::a_child_can_have_its_own", || {
         let outcome = child::run(|| {
             let sandbox = Sandbox::process().unwrap();
-            i32::try_from(sandbox.call(|x: u64| x + 1, 41_u64).unwrap() + sandbox.run(|| 1_u64).unwrap()).unwrap()
+            i32::try_from(sandbox.call(|x: u64| x + 1, 41_u64).unwrap() + sandbox.run(|| 1_u64).unwrap())
+                .unwrap()
         });
         let outcome = outcome.unwrap();
         assert_eq!(outcome.end, End::Exit(43), "{}", String::from_utf8_lossy(&outcome.stderr));

@@ -83,7 +83,9 @@ fn no_more_descriptors() {
             Err(other) => panic!("{other:?}"),
         };
         let first = (0..64).find(|&room| {
-            let built = with_room(room, &|| worked(Sandbox::process().and_then(|sandbox| sandbox.call(|x: u64| x, 7_u64))));
+            let built = with_room(room, &|| {
+                worked(Sandbox::process().and_then(|sandbox| sandbox.call(|x: u64| x, 7_u64)))
+            });
             assert_eq!(Usage::now().unwrap().descriptors, before, "room for {room}: all were given back");
             built
         });
@@ -172,7 +174,8 @@ fn no_more_memory() {
         });
         enough("a run", &|| sandbox.run(|| 7_u64));
         for room_bytes in [0, 1 << 20, 64 << 20] {
-            let error = with_room(room_bytes, &|| sandbox.call(|()| std::process::abort(), ()).map(|()| 0)).unwrap_err();
+            let error = with_room(room_bytes, &|| sandbox.call(|()| std::process::abort(), ()).map(|()| 0))
+                .unwrap_err();
             assert!(matches!(&error, Error::Os(_)) || error.fault().is_some(), "{error:?}");
             assert_eq!(sandbox.call(|x: u64| x, 7_u64).unwrap(), 7, "and then enough");
         }
@@ -221,7 +224,9 @@ fn hide_proc() -> io::Result<()> {
     done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     let private = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: C strings, and null where nothing is meant.
-    done(unsafe { libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), private, std::ptr::null()) })?;
+    done(unsafe {
+        libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), private, std::ptr::null())
+    })?;
     let kind = c"tmpfs".as_ptr();
     // SAFETY: as above.
     done(unsafe { libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), kind, 0, std::ptr::null()) })

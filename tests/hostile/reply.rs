@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use ringfence::{Error, FaultKind, Sandbox, Session};
+use ringfence::{Error, FaultKind, Policy, Session};
 use ringfence_testkit::alone::alone;
 
 use crate::channel::{Found, REPLY};
-use crate::support::{AREA_BYTES, eventually, fault, fixture, is_dead, limits, unfiltered};
+use crate::support::{AREA_BYTES, eventually, fault, fixture, is_dead, limits, unfiltered, with};
 
 const PENDING: u32 = 0;
 const DONE: u32 = 2;
@@ -170,26 +170,30 @@ fn start_changing((seed, word_too): (u64, bool)) {
 
 /// How many of so many calls gave a value, and how many a fault.
 fn change(word_too: bool, tries: u64) -> (u64, u64) {
-    let policy = ringfence::Policy::unfiltered();
     let limits = limits().descriptors(8).wall(Duration::from_secs(5));
-    let sandbox = Sandbox::builder().policy(policy).limits(limits).build().unwrap();
+    let sandbox = with(Policy::unfiltered(), limits);
     let (mut values, mut faults) = (0, 0);
     let mut session = sandbox.session().unwrap();
-    for seed in 0..tries {
-        // Each start may itself meet the thread of an earlier one.
-        let _ = session.call(start_changing, (seed * 0x9e37_79b9, word_too));
-        loop {
-            match session.call(reply, ()) {
-                Ok(_) => values += 1,
-                Err(Error::Fault(_)) => faults += 1,
-                Err(Error::Stale | Error::ArgumentsRejected) => {}
-                Err(error) => panic!("{error}"),
-            }
-            if values + faults > seed + 1 || session.call(|()| (), ()).is_err() {
-                break;
-            }
+    let mut is_changing = false;
+    for seed in 1.. {
+        if values + faults >= tries {
+            break;
         }
-        session.reset().unwrap();
+        if !is_changing {
+            // It may fail already: the thread changes that reply too.
+            let _ = session.call(start_changing, (seed * 0x9e37_79b9, word_too));
+            is_changing = true;
+        }
+        match session.call(reply, ()) {
+            Ok(_) => values += 1,
+            Err(Error::ArgumentsRejected) => {}
+            Err(Error::Fault(_) | Error::Stale) => {
+                faults += 1;
+                session.reset().unwrap();
+                is_changing = false;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
     (values, faults)
 }
@@ -198,7 +202,7 @@ fn change(word_too: bool, tries: u64) -> (u64, u64) {
 fn inside_changes_the_reply_after_it_was_announced() {
     let (values, faults) = change(false, 2000);
     println!("{values} values, {faults} faults");
-    assert!(values + faults >= 2000 && faults > 0, "the thread inside never won");
+    assert!(values > 0 && faults > 0, "the thread inside never won, or always");
     // The control: nobody changes anything.
     assert_eq!(unfiltered().call(reply, ()).unwrap(), reply(()));
 }

@@ -20,7 +20,7 @@ use crate::channel::Channel;
 use crate::futex;
 use crate::layout::reply;
 use crate::mapping::{GUARD_BYTES, Mapping, PAGE_BYTES};
-use crate::report::{Ending, REGISTERS, Report, STACK_BYTES, TEXT_BYTES};
+use crate::report::{Area, Ending, REGISTERS, STACK_BYTES, TEXT_BYTES};
 
 /// Signals that end an isolate with a report.
 const FATAL: [c_int; 8] = [
@@ -40,7 +40,7 @@ const STEP_BACK_MS: c_int = 20;
 /// Enough for the frame of the widest registers and the handler.
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
 
-static REPORT: AtomicPtr<Report> = AtomicPtr::new(ptr::null_mut());
+static REPORT: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
 static NOTE: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 static REPLY: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 /// Where the work's stack starts, above its guard: zero when the work runs on its caller's. And where it ends: zero when unknown.
@@ -140,23 +140,23 @@ fn note(text_bytes: u32) {
     }
 }
 
-fn report() -> Option<*mut Report> {
+fn report() -> Option<*mut Area> {
     let report = REPORT.load(Ordering::Relaxed);
     (!report.is_null()).then_some(report)
 }
 
 macro_rules! set {
-    ($report:expr, $field:ident, $value:expr) => {
+    ($report:expr, $($field:ident).+, $value:expr) => {
         // SAFETY: the report area is mapped while this process lives, page-aligned and as large as a report; nobody in this process
         // forms a reference to it.
-        unsafe { addr_of_mut!((*$report).$field).write_volatile($value) }
+        unsafe { addr_of_mut!((*$report).$($field).+).write_volatile($value) }
     };
 }
 
 extern "C" fn on_process_exit(status: c_int, _: *mut c_void) {
     if let Some(report) = report() {
-        set!(report, status, status);
-        set!(report, ending, Ending::Exit as u32);
+        set!(report, head.status, status);
+        set!(report, head.ending, Ending::Exit as u32);
         announce();
     }
     die(status);
@@ -197,19 +197,19 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
         // SAFETY: si_addr reads a field of the valid siginfo; for signals without an address it is other plain data.
         let address = unsafe { (*info).si_addr() } as usize;
         let pointer = stack_pointer(&registers);
-        set!(report, signal, signal);
-        set!(report, code, code);
-        set!(report, address, address as u64);
-        set!(report, errno, errno);
-        set!(report, syscall, if signal == libc::SIGSYS { denied_syscall(info) } else { -1 });
-        set!(report, stack_bytes, 0);
-        set!(report, registers, registers);
+        set!(report, head.signal, signal);
+        set!(report, head.code, code);
+        set!(report, head.address, address as u64);
+        set!(report, head.errno, errno);
+        set!(report, head.syscall, if signal == libc::SIGSYS { denied_syscall(info) } else { -1 });
+        set!(report, head.stack_bytes, 0);
+        set!(report, head.registers, registers);
         let ending = match signal {
             super::WHERE_ARE_YOU => Ending::Asked,
             libc::SIGSEGV | libc::SIGBUS if on_guard(address, pointer) => Ending::StackOverflow,
             _ => Ending::Signal,
         };
-        set!(report, ending, ending as u32);
+        set!(report, head.ending, ending as u32);
         copy_stack(report, pointer);
         announce();
         // The host is about to kill this process, and has its own way to go first: tearing an address space down takes longer than
@@ -247,13 +247,13 @@ fn on_guard(address: usize, pointer: usize) -> bool {
 
 /// Copies the stack page by page, counting each only when it is whole: a stack pointer that leads nowhere ends this process with the
 /// rest of the report standing.
-fn copy_stack(report: *mut Report, pointer: usize) {
+fn copy_stack(report: *mut Area, pointer: usize) {
     let end = STACK_END.load(Ordering::Relaxed);
     let start = STACK_START.load(Ordering::Relaxed);
     // After an overflow the pointer stands in the guard, where nothing can be read.
     let in_guard = start != 0 && (start - GUARD_BYTES..start).contains(&pointer);
     let pointer = if in_guard { start } else { pointer };
-    set!(report, stack_start, pointer as u64);
+    set!(report, head.stack_start, pointer as u64);
     let known = (start..end).contains(&pointer);
     let wanted = if known { STACK_BYTES.min(end - pointer) } else { STACK_BYTES };
     // SAFETY: a field's address of the mapped report.
@@ -268,7 +268,7 @@ fn copy_stack(report: *mut Report, pointer: usize) {
         // faults with every signal blocked and the kernel ends this process, which is dying anyway.
         unsafe { ptr::copy_nonoverlapping(source as *const u8, place, chunk) };
         copied += chunk;
-        set!(report, stack_bytes, copied as u32);
+        set!(report, head.stack_bytes, copied as u64);
     }
 }
 
@@ -291,7 +291,7 @@ pub(crate) fn note_panics() {
     }
 }
 
-fn note_panic(report: *mut Report, panic: &PanicHookInfo<'_>) {
+fn note_panic(report: *mut Area, panic: &PanicHookInfo<'_>) {
     let mut text = Text { bytes: [0; TEXT_BYTES], length: 0 };
     let message = panic.payload_as_str().unwrap_or("panic with a payload that is not text");
     // A text that does not fit is cut.
@@ -302,8 +302,8 @@ fn note_panic(report: *mut Report, panic: &PanicHookInfo<'_>) {
     set!(report, text, text.bytes);
     note(text.length as u32);
     let registers = registers_here();
-    set!(report, registers, registers);
-    set!(report, stack_bytes, 0);
+    set!(report, head.registers, registers);
+    set!(report, head.stack_bytes, 0);
     if STACK_END.load(Ordering::Relaxed) != 0 {
         // On a stack whose end is not known the copy could run past it, and a panic may yet be caught.
         copy_stack(report, stack_pointer(&registers));

@@ -114,9 +114,7 @@ impl Expected {
         assert!(self.address.admits(fault.address()), "address {:?}: {told}", self.address);
         assert_eq!(fault.access(), self.access, "{told}");
         if let Some(guilty) = self.guilty {
-            let frames = fault.backtrace().frames();
-            let named = frames.iter().filter_map(|frame| frame.symbol.as_deref());
-            assert!(named.into_iter().any(|name| name.contains(guilty)), "no {guilty} in {told}");
+            assert!(names(fault, guilty), "no {guilty} in {told}");
             assert!(fault.registers().is_some(), "no registers in {told}");
         }
         let stderr = String::from_utf8_lossy(fault.stderr_tail());
@@ -125,6 +123,12 @@ impl Expected {
         assert!(fault.to_string().starts_with(fault.backend()), "{told}");
         fault.clone()
     }
+}
+
+/// Whether a function is in the backtrace.
+pub(super) fn names(fault: &Fault, function: &str) -> bool {
+    let frames = fault.backtrace().frames();
+    frames.iter().filter_map(|frame| frame.symbol.as_deref()).any(|name| name.contains(function))
 }
 
 impl<T> From<T> for Want<T> {
