@@ -268,14 +268,20 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     };
     all.set(Item::NoNewPrivileges, privileges, reason.clone());
     all.set(Item::NotDumpable, privileges, reason);
-    all.set(Item::WallTime, Enforced, "the isolate is killed at the deadline");
+    all.set(Item::WallTime, Enforced, "the caller has its answer, or the isolate is killed, at the deadline");
     match shared.cpu_limit {
-        Some(_) => all.set(Item::CpuTime, Enforced, "its CPU clock is read while the caller waits"),
+        Some(_) => all.set(Item::CpuTime, BestEffort, "read while the caller waits; not after an answer"),
         None => all.set(Item::CpuTime, NotAvailable, "no limit was set"),
     }
     let measured = armed.measured && shared.own_size.is_some();
     if measured {
-        all.set(Item::Memory, Enforced, "RLIMIT_AS, counted from the size at birth");
+        let several = shared.config.limits.process_limit() == Processes::Allowed;
+        let (status, scope) = if several {
+            (BestEffort, "RLIMIT_AS, for each process the isolate starts")
+        } else {
+            (Enforced, "RLIMIT_AS, counted from the size at birth")
+        };
+        all.set(Item::Memory, status, scope);
     } else {
         all.set(Item::Memory, NotAvailable, "the size at birth cannot be read without /proc");
     }
@@ -284,7 +290,7 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     match (filtered, shared.config.limits.process_limit()) {
         (false, _) => all.set(Item::Processes, NotAvailable, "there is no filter on system calls"),
         (true, Processes::Forbidden) => all.set(Item::Processes, Enforced, "seccomp denies clone and fork"),
-        (true, Processes::Threads) => all.set(Item::Processes, Enforced, "seccomp permits clone for threads only"),
+        (true, Processes::Threads) => all.set(Item::Processes, Enforced, "seccomp permits clone for threads only, in any number"),
         (true, Processes::Allowed) => {
             all.set(Item::Processes, BestEffort, "children are killed with the isolate's group, not counted");
         }

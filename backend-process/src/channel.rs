@@ -37,8 +37,10 @@ impl Channel {
     /// A fresh channel, and the file to hand to the isolate.
     pub(crate) fn new(layout: Layout) -> Result<(Self, OwnedFd), Error> {
         let file = sealed_file(c"ringfence-channel", layout.bytes())?;
+        let held = crate::fork_lock::mapping();
         let mapping = Mapping::shared(file.as_fd(), layout.bytes())?;
         mapping.keep_from_children()?;
+        drop(held);
         Ok((Self::over(mapping, layout), file))
     }
 

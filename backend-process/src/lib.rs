@@ -11,6 +11,7 @@ mod capture;
 mod channel;
 mod confine;
 mod cpu;
+mod fork_lock;
 mod futex;
 mod inside;
 mod layout;

@@ -15,7 +15,7 @@ use crate::confine::{Filters, OwnSize, null_device};
 use crate::cpu::Placement;
 use crate::layout::Layout;
 use crate::worker::Worker;
-use crate::zygote::{Armed, End, Link, Setup};
+use crate::zygote::{Armed, End, Link, Setup, early_images};
 
 /// How long the zygote may take to say how a worker ended, once it is dead.
 const OBITUARY: Duration = Duration::from_secs(2);
@@ -61,18 +61,22 @@ impl Shared {
         let limits = &config.limits;
         let layout =
             Layout { request_bytes: limits.request_limit_bytes(), reply_bytes: limits.reply_limit_bytes() };
+        // Before the fork: what is loaded between the two would otherwise be believed to be in the workers.
+        let images_now = Images::capture();
+        let placement =
+            Placement::of_caller().map_err(|errno| Error::os("read the CPUs to run on", errno))?;
+        let link = Link::start(setup(config, &placement), config.policy.lent())?;
         Ok(Self {
-            // Before the fork: what is loaded between the two would otherwise be believed to be in the workers.
-            images: Images::capture(),
-            placement: Placement::of_caller().map_err(|errno| Error::os("read the CPUs to run on", errno))?,
+            images: early_images().filter(|_| link.is_from_early()).unwrap_or(images_now),
+            placement,
             waiting: config.waiting,
             wall: limits.wall_limit(),
             cpu_limit: limits.cpu_limit(),
             layout,
-            filters: Filters::compile(&config.policy, limits)?,
+            filters: Filters::compile(&config.policy, limits),
             null: null_device().map_err(|errno| Error::os("open the null device", errno))?,
             own_size: OwnSize::open().ok(),
-            link: Mutex::new(Link::start(setup(config), config.policy.lent())?),
+            link: Mutex::new(link),
             config: config.clone(),
         })
     }
@@ -98,7 +102,7 @@ impl Shared {
                 return Err(Error::os("ask for a worker", errno));
             }
             tracing::warn!("the zygote is gone, starting another");
-            *link = Link::start(setup(&self.config), self.config.policy.lent())?;
+            *link = Link::start(setup(&self.config, &self.placement), self.config.policy.lent())?;
             let asked = link.request(slot, file.as_fd(), capture.as_fd());
             asked.map_err(|errno| Error::os("ask for a worker", errno))?;
         }
@@ -151,7 +155,7 @@ impl Drop for Pending {
     }
 }
 
-fn setup(config: &Config) -> Setup {
+fn setup(config: &Config, placement: &Placement) -> Setup {
     let (limits, policy) = (&config.limits, &config.policy);
     Setup {
         unfiltered: policy.confinement() == Confinement::Unfiltered,
@@ -167,6 +171,7 @@ fn setup(config: &Config) -> Setup {
         stack_bytes: limits.stack_limit_bytes(),
         request_bytes: limits.request_limit_bytes(),
         reply_bytes: limits.reply_limit_bytes(),
-        spin: config.waiting == Waiting::Spin,
+        // On one CPU a spinning worker would keep the host from answering.
+        spin: config.waiting == Waiting::Spin && placement.has_several(),
     }
 }

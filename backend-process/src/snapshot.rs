@@ -35,6 +35,8 @@ use crate::zygote::{End, ended_within, vanish};
 
 /// How long a snapshot that overran has to say where it is before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(20);
+/// How far beyond the wall-time limit an end counts as in time: what the scheduler may take to tell.
+const LATE: Duration = Duration::from_millis(100);
 /// How often the CPU-time limit is looked at, when there is one.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -115,6 +117,9 @@ impl Snapshot {
         // The host's own size would count all of its channels, of which this process has one, mapped by now.
         let own_bytes = self.shared.own_size.as_ref().map(|_| OwnSize::measure()).transpose().map_err(step(7))?;
         let resources = Resources::new(limits, own_bytes, 0, highest);
+        // A caller with real-time priority would lend it to code that may never give the CPU back.
+        crate::cpu::take_turns();
+        self.shared.placement.release(Pid::from_raw(0));
         confine::limit(&resources).map_err(step(7))?;
         confine::give_up_privileges().map_err(step(8))?;
         self.shared.filters.apply_to_snapshot().map_err(step(9))
@@ -174,8 +179,9 @@ impl Snapshot {
     fn judge(&mut self, end: End, verdict: Option<FaultKind>) -> Result<Source<'_>, Error> {
         let words = *self.channel.words();
         let phase_word = words.phase().load(Ordering::Acquire);
+        let unfit = verdict.is_none() && end == End::Exited(1) && phase_word == phase::UNFIT;
         if verdict.is_some() || words.reply().load(Ordering::Acquire) != reply::word(ONLY, reply::DONE) {
-            if phase_word == phase::UNFIT {
+            if unfit {
                 let errno = i32::try_from(words.reply_bytes().load(Ordering::Relaxed)).unwrap_or(0);
                 return Err(Error::os("confine a snapshot", Errno::from_raw(errno)));
             }
@@ -193,10 +199,10 @@ impl Snapshot {
                 self.reply_bytes = bytes;
                 return Ok(self.channel.reply_source(bytes));
             }
-            Outcome::ArgumentsRejected => return Err(Error::ArgumentsRejected),
             Outcome::Panicked => FaultKind::Panic,
             Outcome::ReplyTooLarge => FaultKind::ReplyLimit,
-            Outcome::ReplyRefused => malformed,
+            // A closure has no arguments.
+            Outcome::ReplyRefused | Outcome::ArgumentsRejected => malformed,
         };
         Err(self.fault(end, Some(kind), Phase::Inside).into())
     }
@@ -225,17 +231,21 @@ unsafe impl Isolate for Snapshot {
         // Found out here, where it is remembered for the next time.
         crate::caller_stack::end();
         let host = getpid();
+        let held = crate::fork_lock::forking();
         // SAFETY: the child runs `live` only, which keeps to what the module's Safety section says and never returns.
         let pid = match unsafe { fork() }.map_err(|errno| Error::os("fork a snapshot", errno))? {
             ForkResult::Child => self.live(work.entry().address(), closure, host),
             ForkResult::Parent { child } => child,
         };
+        drop(held);
         let known = rustix::process::Pid::from_raw(pid.as_raw());
         let pidfd = known.and_then(|known| pidfd_open(known, PidfdFlags::empty()).ok());
         let Some(pidfd) = pidfd else {
             return self.lost(pid);
         };
         let verdict = self.attend(pid, &pidfd);
+        let late = self.entered.elapsed() > self.shared.wall + LATE;
+        let verdict = verdict.or_else(|| late.then_some(FaultKind::Timeout));
         if verdict.is_some() {
             if let Some(signal) = Signal::from_named_raw(WHERE_ARE_YOU) {
                 let _ = pidfd_send_signal(&pidfd, signal);

@@ -40,9 +40,11 @@ impl Direct {
     pub fn new(config: &Config) -> Result<Self, Error> {
         config.validate()?;
         let mut guarantees = Guarantees::new(NAME);
-        guarantees.set(Item::ReplySize, Status::Enforced, "the result is encoded into a bounded area");
-        for item in [Item::MemoryIntegrity, Item::FaultContainment] {
-            guarantees.set(item, Status::NotAvailable, "the work runs in place: this backend isolates nothing");
+        for &item in Item::ALL {
+            match missing(item) {
+                Some(reason) => guarantees.set(item, Status::NotAvailable, reason),
+                None => guarantees.set(item, Status::Enforced, "the result is encoded into a bounded area"),
+            }
         }
         guarantees.require(config.policy.required())?;
         Ok(Self {
@@ -100,6 +102,26 @@ unsafe impl Backend for Direct {
     fn reset(&self) -> Result<(), Error> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
+    }
+}
+
+/// Why an item does not hold here; `None` for the one that does.
+fn missing(item: Item) -> Option<&'static str> {
+    match item {
+        Item::ReplySize => None,
+        Item::MemoryIntegrity => Some("the work runs in place: this backend isolates nothing"),
+        Item::FaultContainment => Some("panics are caught; any other fault ends the program"),
+        Item::SystemCalls | Item::Descriptors | Item::NoNewPrivileges | Item::NotDumpable => {
+            Some("the work has what this process has")
+        }
+        Item::WallTime | Item::CpuTime => {
+            Some("the work runs on the caller's thread, which nothing interrupts")
+        }
+        Item::Memory | Item::DescriptorCount | Item::Processes => {
+            Some("the work counts as this process does")
+        }
+        Item::ForkedAlone => Some("nothing is forked: the work meets the locks of all threads"),
+        Item::CrashReports => Some("a fault that is no panic ends the program before anything is reported"),
     }
 }
 
@@ -163,7 +185,9 @@ unsafe impl Isolate for Buffers {
         let filled = finish.reply_bytes.min(self.reply.capacity());
         // SAFETY: the entry reports how many bytes it wrote from the start of the area, all of them through the outlet; the vector
         // is not touched again while the source borrows `self`.
-        let mut source = unsafe { Source::shared(std::ptr::NonNull::from(self.reply.spare_capacity_mut()).cast(), filled) };
+        let mut source = unsafe {
+            Source::shared(std::ptr::NonNull::from(self.reply.spare_capacity_mut()).cast(), filled)
+        };
         match finish.outcome {
             Outcome::Returned => Ok(source),
             Outcome::Panicked => {
@@ -185,5 +209,22 @@ unsafe impl Isolate for Buffers {
 
     fn is_broken(&self) -> bool {
         self.broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_list_hides_nothing() {
+        let direct = Direct::new(&Config::default()).unwrap();
+        let printed = direct.guarantees().to_string();
+        for &item in Item::ALL {
+            let entry = direct.guarantees().get(item).unwrap();
+            assert!(!entry.detail.is_empty() && printed.contains(&*entry.detail), "{item} in {printed}");
+            assert_eq!(entry.status == Status::Enforced, item == Item::ReplySize, "{item}");
+        }
+        assert_eq!(printed.lines().count(), 1 + Item::ALL.len());
     }
 }

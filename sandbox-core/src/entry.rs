@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::slice;
 
-use crate::codec::{Arrived, Codec, DecodeError, Decoder, EncodeErrorKind, Encoder, Inward, Outward};
+use crate::codec::{Arrived, Codec, DecodeError, Decoder, EncodeErrorKind, Inward, Outward, encode_into};
 use crate::region::{Outlet, Source};
 
 /// How the work inside ended.
@@ -61,7 +61,12 @@ impl Entry {
         C: Inward<A> + Outward<R>,
         F: for<'a> Fn(Arrived<'a, C, A>) -> R + Copy + 'static,
     {
-        const { assert!(size_of::<F>() == 0, "`call` takes a function or closure that captures nothing; use `run`") };
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "`call` takes a function or closure that captures nothing; use `run`"
+            )
+        };
         Self(call::<C, F, A, R>)
     }
 
@@ -118,7 +123,7 @@ where
         let mut input = Decoder::new(Source::stable(request), usize::MAX);
         let arguments = <C as Inward<A>>::decode(&mut input)?;
         input.finish()?;
-        Ok(__ringfence_begin(|| function(arguments)))
+        Ok(__ringfence_begin_call::<C, F, A, R>(function, arguments))
     })
 }
 
@@ -131,7 +136,7 @@ where
 {
     // SAFETY: the caller promises that the closure the entry was made for is at `data`, unchanged until this function returns.
     let closure = unsafe { &*data.cast::<F>() };
-    guarded::<C, R>(reply, || Ok(__ringfence_begin(closure)))
+    guarded::<C, R>(reply, || Ok(__ringfence_begin_run(closure)))
 }
 
 /// Calls, encodes, and turns a panic into an outcome. The closure's state after a panic is not observed again on the isolating
@@ -145,9 +150,8 @@ where
             Ok(result) => result,
             Err(_) => return Finish { outcome: Outcome::ArgumentsRejected, reply_bytes: 0 },
         };
-        let mut output = Encoder::new(reply.reborrow());
-        match <C as Outward<R>>::encode(&result, &mut output) {
-            Ok(()) => Finish { outcome: Outcome::Returned, reply_bytes: output.len() },
+        match encode_into(reply.reborrow(), |out| <C as Outward<R>>::encode(&result, out)) {
+            Ok(reply_bytes) => Finish { outcome: Outcome::Returned, reply_bytes },
             Err(error) if error.kind() == EncodeErrorKind::Full => {
                 Finish { outcome: Outcome::ReplyTooLarge, reply_bytes: 0 }
             }
@@ -179,11 +183,28 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Marks in a backtrace where the caller's code begins.
+/// Calls the caller's function, and marks in a backtrace where it begins. It calls it directly, so that no frame of ours stands
+/// between.
 #[inline(never)]
-fn __ringfence_begin<R>(work: impl FnOnce() -> R) -> R {
-    let result = work();
+fn __ringfence_begin_call<C, F, A, R>(function: F, arguments: Arrived<'_, C, A>) -> R
+where
+    C: Inward<A>,
+    F: for<'a> Fn(Arrived<'a, C, A>) -> R,
+{
+    let result = function(arguments);
     // Keeps the frame: without it the call above becomes a jump.
+    std::hint::black_box(());
+    result
+}
+
+/// As [`__ringfence_begin_call`], for the caller's closure.
+#[inline(never)]
+fn __ringfence_begin_run<F, R>(closure: &F) -> R
+where
+    F: Fn() -> R,
+{
+    let result = closure();
+    // As above.
     std::hint::black_box(());
     result
 }

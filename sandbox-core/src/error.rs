@@ -18,7 +18,7 @@ pub enum Error {
     Unavailable(Unavailable),
     /// A builder value is out of range.
     Configuration(ConfigurationError),
-    /// The arguments do not fit into the request area or refuse to be encoded. Nothing ran.
+    /// The arguments do not fit into the request limit or refuse to be encoded. Nothing ran.
     Arguments(EncodeError),
     /// The other side could not decode the arguments: an `encode` and a `decode` written by hand do not agree. Nothing ran.
     ArgumentsRejected,
@@ -47,6 +47,17 @@ impl Error {
         }
     }
 
+    /// The fault, taken out.
+    ///
+    /// # Errors
+    /// The error itself, if it is no fault.
+    pub fn into_fault(self) -> Result<Fault, Self> {
+        match self {
+            Self::Fault(fault) => Ok(*fault),
+            other => Err(other),
+        }
+    }
+
     /// A failed operation on the kernel.
     #[must_use]
     pub fn os(operation: &'static str, source: impl Into<io::Error>) -> Self {
@@ -71,34 +82,34 @@ impl Error {
     }
 }
 
+/// The whole story: causes are part of the text.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fmt::Display::fmt(fault, f),
             Self::Unavailable(error) => error.fmt(f),
             Self::Configuration(error) => error.fmt(f),
-            Self::Arguments(error) => write!(f, "encoding the arguments: {error}"),
+            Self::Arguments(error) => match error.limit_bytes() {
+                Some(limit) => write!(f, "the arguments do not fit into the request limit of {limit} bytes"),
+                None => write!(f, "encode the arguments: {}", error.reason()),
+            },
             Self::ArgumentsRejected => f.write_str("the arguments could not be decoded inside"),
             Self::Stale => f.write_str("the session faulted earlier and its state is gone"),
             Self::NotLoaded { address } => {
                 write!(f, "function at {address:#x} was loaded after the isolates were made")
             }
-            Self::Forked => f.write_str("the sandbox belongs to the process that built it, not to its forked child"),
+            Self::Forked => {
+                f.write_str("the sandbox belongs to the process that built it, not to its forked child")
+            }
             Self::TooManySessions => f.write_str("too many sessions are open on this sandbox"),
             Self::Os(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Arguments(error) => Some(error),
-            Self::Os(error) => Some(&error.source),
-            _ => None,
-        }
-    }
-}
+/// `source()` is always `None`: what it would return is part of the text, and a printed chain would say it twice. The causes
+/// themselves are in the variants.
+impl std::error::Error for Error {}
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
@@ -205,5 +216,35 @@ impl OsError {
 impl fmt::Display for OsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, self.source)
+    }
+}
+
+/// `source()` is `None`: the kernel's answer is part of the text, and [`OsError::io`] has it.
+impl std::error::Error for OsError {}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fault::{Details, FaultKind, Phase};
+
+    #[test]
+    fn the_text_holds_the_cause_once() {
+        let os = Error::os("open a file", io::ErrorKind::NotFound);
+        assert_eq!(os.to_string(), "open a file: entity not found");
+        assert!(os.source().is_none());
+        let refused = Error::Arguments(EncodeError::refused("the number is odd"));
+        assert_eq!(refused.to_string(), "encode the arguments: the number is odd");
+        assert!(refused.source().is_none());
+    }
+
+    #[test]
+    fn a_fault_can_be_taken_out_and_other_errors_stay() {
+        let fault =
+            Fault::new("process", FaultKind::Abort, Phase::Inside, Duration::ZERO, Details::default());
+        assert_eq!(Error::from(fault).into_fault().unwrap().kind(), &FaultKind::Abort);
+        assert!(matches!(Error::Stale.into_fault(), Err(Error::Stale)));
     }
 }

@@ -39,6 +39,26 @@ pub enum Item {
     CrashReports,
 }
 
+impl Item {
+    /// Every item there is.
+    pub const ALL: &'static [Self] = &[
+        Self::MemoryIntegrity,
+        Self::FaultContainment,
+        Self::SystemCalls,
+        Self::Descriptors,
+        Self::NoNewPrivileges,
+        Self::NotDumpable,
+        Self::WallTime,
+        Self::CpuTime,
+        Self::Memory,
+        Self::ReplySize,
+        Self::DescriptorCount,
+        Self::Processes,
+        Self::ForkedAlone,
+        Self::CrashReports,
+    ];
+}
+
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -148,7 +168,11 @@ impl Guarantees {
                 Some(entry) if entry.status == Status::Enforced => {}
                 Some(entry) => return Err(Unavailable::item(self.backend, item, entry.detail.clone())),
                 None => {
-                    return Err(Unavailable::item(self.backend, item, "the backend does not provide it".into()));
+                    return Err(Unavailable::item(
+                        self.backend,
+                        item,
+                        "the backend does not provide it".into(),
+                    ));
                 }
             }
         }
@@ -179,5 +203,13 @@ mod tests {
         let refused = guarantees.require(&[Item::CpuTime]).unwrap_err();
         assert!(refused.to_string().contains("sampled"), "{refused}");
         assert!(guarantees.require(&[Item::SystemCalls]).is_err(), "an unrecorded item does not hold");
+    }
+
+    #[test]
+    fn no_item_is_missing_from_the_list() {
+        for (position, item) in Item::ALL.iter().enumerate() {
+            assert_eq!(*item as usize, position);
+        }
+        assert_eq!(Item::ALL.last(), Some(&Item::CrashReports), "the last one declared");
     }
 }

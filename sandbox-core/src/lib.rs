@@ -36,9 +36,9 @@ mod session;
 mod threat;
 mod unwind;
 
-pub use codec::{Bincode, Codec, Owned, Portable};
 #[cfg(feature = "serde")]
 pub use codec::Serde;
+pub use codec::{Bincode, Codec, Owned, Portable};
 pub use config::{Config, Waiting};
 pub use direct::Direct;
 pub use error::{ConfigurationError, Error, OsError, Unavailable};

@@ -41,7 +41,12 @@ impl Policy {
     /// `EACCES`, so that libraries which probe for optional files go on; other calls end in [`FaultKind::Syscall`](crate::FaultKind::Syscall).
     #[must_use]
     pub fn compute() -> Self {
-        Self { confinement: Confinement::Compute, allowed: Vec::new(), lent: Vec::new(), required: Vec::new() }
+        Self {
+            confinement: Confinement::Compute,
+            allowed: Vec::new(),
+            lent: Vec::new(),
+            required: Vec::new(),
+        }
     }
 
     /// No filter on system calls: for code that is trusted with the kernel, though not with this program's memory. Does not hold
@@ -115,7 +120,9 @@ impl Policy {
             return Err(ConfigurationError::new("at most 64 descriptors can be lent"));
         }
         if self.lent.iter().any(|fd| fd.as_raw_fd() <= 2) {
-            return Err(ConfigurationError::new("descriptors 0, 1 and 2 cannot be lent under their own numbers"));
+            return Err(ConfigurationError::new(
+                "descriptors 0, 1 and 2 cannot be lent under their own numbers",
+            ));
         }
         if self.allowed.iter().any(|number| !(0..4096).contains(number)) {
             return Err(ConfigurationError::new("system call numbers must be 0 to 4,095"));

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use ringfence_passport::{Operation, Region, Tracker};
 
 use crate::backend::{Backend, Closure, Data, Entry, Isolate, Purpose, Work};
-use crate::codec::{Arrived, Bincode, Codec, DecodeError, Decoder, EncodeError, Encoder, Inward, Outward};
+use crate::codec::{
+    Arrived, Bincode, Codec, DecodeError, Decoder, EncodeError, Encoder, Inward, Outward, encode_into,
+};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::guarantees::Guarantees;
@@ -80,7 +82,11 @@ impl<C: Codec> Sandbox<C> {
     }
 
     /// Calls a function inside with arguments that are encoded on this side and decoded on the other. The function captures nothing
-    /// (this is checked when the call is compiled); several arguments go as a tuple.
+    /// (this is checked when the call is compiled).
+    ///
+    /// Several arguments go as a tuple: `sandbox.call(|(a, b): (u64, u64)| a + b, (1u64, 2u64))`. An integer literal among them
+    /// needs its type, as in `4u64`: which type crosses is not inferred from the function. Borrowed arguments arrive as borrows of
+    /// a copy: `&str` and `&[u8]`, as `&bytes[..]`; other slices go as a `Vec`.
     ///
     /// # Errors
     /// [`Error::Fault`] when the function did not come to its end, [`Error::Arguments`] when the arguments do not fit; other errors
@@ -222,9 +228,7 @@ impl Shared {
             Arguments::Encoded { type_name, encode } => {
                 let outlet = isolate.request();
                 let address = outlet.address();
-                let mut output = Encoder::new(outlet);
-                encode(&mut output).map_err(Error::Arguments)?;
-                let bytes = output.len();
+                let bytes = encode_into(outlet, encode).map_err(Error::Arguments)?;
                 (Data::Request { bytes }, Some(Region { address, bytes, type_name }))
             }
             Arguments::Captured(closure) => (Data::Closure(*closure), None),
@@ -232,7 +236,8 @@ impl Shared {
         evidence.enter(self.backend.name(), task.operation, isolate.id(), arguments, task.location);
         let entered = evidence.span().in_scope(|| isolate.enter(Work::new(task.entry, data)));
         let source = entered?;
-        let reply = Region { address: source.address(), bytes: source.remaining(), type_name: task.reply_type };
+        let reply =
+            Region { address: source.address(), bytes: source.remaining(), type_name: task.reply_type };
         let mut input = Decoder::new(source, self.decode_budget_bytes);
         let decoded = decode(&mut input).and_then(|()| input.finish());
         match decoded {
@@ -247,3 +252,6 @@ pub(crate) fn taken<R>(result: Option<R>) -> Result<R, Error> {
     // A backend that reports success without having lent an isolate breaks its contract.
     result.ok_or_else(|| Error::os("crossing", std::io::ErrorKind::Other))
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,11 +56,11 @@ fn inside_announces_a_reply_that_is_none() {
         (DONE, 77, 0),
         (DONE, 0, 0),
         (DONE, u32::MAX, 0),
-        (PENDING, RETURNED, 0),
-        (99, RETURNED, 0),
-        (u32::MAX, RETURNED, 0),
+        (PENDING, RETURNED, 8),
+        (99, RETURNED, 8),
+        (u32::MAX, RETURNED, 8),
         // The answer to another call.
-        (2 << 20 | DONE, RETURNED, 0),
+        ((2 << 20) | DONE, RETURNED, 8),
         // A reply of no bytes, where eight are needed.
         (DONE, RETURNED, 0),
     ];
@@ -181,7 +181,7 @@ fn change(word_too: bool, tries: u64) -> (u64, u64) {
         }
         if !is_changing {
             // It may fail already: the thread changes that reply too.
-            let _ = session.call(start_changing, (seed * 0x9e37_79b9, word_too));
+            let _ = session.call(start_changing, (seed * 0x9e37_79b9_u64, word_too));
             is_changing = true;
         }
         match session.call(reply, ()) {

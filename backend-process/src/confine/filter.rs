@@ -3,15 +3,12 @@
 //! Filters stack, and the strictest answer wins (`seccomp(2)`). The hot calls are decided by number alone, so that the kernel's
 //! cache answers them without running the filter.
 
-use std::collections::BTreeMap;
-
 use libc::c_long;
 use nix::errno::Errno;
-use ringfence_core::{Confinement, Error, Limits, Policy, Processes};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter,
-};
+use ringfence_core::{Confinement, Limits, Policy, Processes};
+use seccompiler::{BpfProgram, apply_filter};
+
+use crate::confine::program::{Rule, Rules, assemble};
 
 /// What computing needs, whatever the arguments.
 const COMPUTE: &[c_long] = &[
@@ -33,7 +30,6 @@ const COMPUTE: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_brk,
-    libc::SYS_madvise,
     libc::SYS_futex,
     libc::SYS_futex_waitv,
     libc::SYS_membarrier,
@@ -106,167 +102,122 @@ const ZYGOTE: &[c_long] = &[
     libc::SYS_sched_setscheduler,
 ];
 
+/// Advice on one's own memory that changes nothing for anyone else: from `MADV_NORMAL` to `MADV_DONTNEED`, `MADV_FREE`, `MADV_HUGEPAGE`,
+/// `MADV_NOHUGEPAGE`, what concerns dumps and forks, `MADV_COLD`, `MADV_PAGEOUT` and populating. Not `MADV_REMOVE`, which reaches through a
+/// shared mapping, nor `MADV_HWPOISON`, which reaches the machine.
+const ADVICE: &[u32] = &[0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+
+/// Namespaces, and children that are not the isolate's own.
+const ESCAPING: u32 = (libc::CLONE_PARENT
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+
 /// The compiled filters of one sandbox.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters {
-    /// For the zygote; workers inherit them.
-    zygote: Vec<BpfProgram>,
-    /// For a worker, on top.
-    worker: Vec<BpfProgram>,
-    /// For a snapshot, on its own.
-    snapshot: Vec<BpfProgram>,
+    programs: Option<Programs>,
 }
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+#[derive(Debug, Clone)]
+struct Programs {
+    /// For the zygote; workers inherit it.
+    zygote: BpfProgram,
+    /// For a worker, on top.
+    worker: BpfProgram,
+    /// For a snapshot, on its own.
+    snapshot: BpfProgram,
+}
 
 impl Filters {
     /// Compiles the filters of a policy. No filters for [`Confinement::Unfiltered`].
-    pub(crate) fn compile(policy: &Policy, limits: &Limits) -> Result<Self, Error> {
+    pub(crate) fn compile(policy: &Policy, limits: &Limits) -> Self {
         if policy.confinement() == Confinement::Unfiltered {
-            return Ok(Self::default());
+            return Self::default();
         }
-        let compiled = Self::build(policy, limits);
-        compiled.map_err(|_| Error::os("compile the system-call filter", Errno::EINVAL))
-    }
-
-    fn build(policy: &Policy, limits: &Limits) -> Result<Self, seccompiler::BackendError> {
-        let compute = compute_rules(policy, limits.process_limit())?;
+        let compute = compute_rules(policy, limits.process_limit());
         let mut zygote = compute.clone();
-        zygote.extend(ZYGOTE.iter().map(|&call| (call, Vec::new())));
-        let allow = |rules| program(rules, SeccompAction::Trap, SeccompAction::Allow);
-        let deny = |rules, answer| program(rules, SeccompAction::Allow, answer);
-
-        let refused = REFUSED.iter().filter(|call| !policy.allowed_syscalls().contains(call));
-        let refused: Rules = refused.map(|&call| (call, Vec::new())).collect();
-        let refuse = deny(refused, SeccompAction::Errno(libc::EACCES as u32))?;
-        // glibc tries clone3 first, whose flags lie in memory that a filter cannot see, and falls back to clone on ENOSYS.
-        let clone3 = deny(
-            Rules::from([(libc::SYS_clone3, Vec::new())]),
-            SeccompAction::Errno(libc::ENOSYS as u32),
-        )?;
-        let seal = deny(seal_rules(&compute, limits.process_limit())?, SeccompAction::Trap)?;
-
-        Ok(Self {
-            zygote: vec![refuse.clone(), clone3.clone(), allow(zygote)?],
-            worker: vec![seal],
-            // The allow-list last: it denies what applying another filter takes.
-            snapshot: vec![refuse, clone3, allow(compute)?],
-        })
+        zygote.extend(ZYGOTE.iter().map(|&call| (call, Rule::Allow)));
+        let programs = Programs {
+            zygote: assemble(&zygote, Rule::Trap),
+            worker: assemble(&seal_rules(&compute), Rule::Allow),
+            snapshot: assemble(&compute, Rule::Trap),
+        };
+        Self { programs: Some(programs) }
     }
 
-    /// Whether there is anything to apply.
+    /// Whether there is nothing to apply.
     pub(crate) fn is_empty(&self) -> bool {
-        self.zygote.is_empty()
+        self.programs.is_none()
     }
 
     /// Confines the zygote.
     pub(crate) fn apply_to_zygote(&self) -> Result<(), Errno> {
-        apply(&self.zygote)
+        self.programs.as_ref().map_or(Ok(()), |programs| apply(&programs.zygote))
     }
 
     /// Confines a worker, which inherited the zygote's.
     pub(crate) fn apply_to_worker(&self) -> Result<(), Errno> {
-        apply(&self.worker)
+        self.programs.as_ref().map_or(Ok(()), |programs| apply(&programs.worker))
     }
 
     /// Confines a snapshot.
     pub(crate) fn apply_to_snapshot(&self) -> Result<(), Errno> {
-        apply(&self.snapshot)
+        self.programs.as_ref().map_or(Ok(()), |programs| apply(&programs.snapshot))
     }
 }
 
-fn apply(programs: &[BpfProgram]) -> Result<(), Errno> {
-    programs.iter().try_for_each(|program| {
-        apply_filter(program).map_err(|error| match error {
-            seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
-                error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
-            }
-            _ => Errno::EINVAL,
-        })
+fn apply(program: &BpfProgram) -> Result<(), Errno> {
+    apply_filter(program).map_err(|error| match error {
+        seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+            error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
+        }
+        _ => Errno::EINVAL,
     })
 }
 
-fn program(
-    rules: Rules,
-    otherwise: SeccompAction,
-    matched: SeccompAction,
-) -> Result<BpfProgram, seccompiler::BackendError> {
-    SeccompFilter::new(rules, otherwise, matched, TargetArch::x86_64)?.try_into()
-}
-
 /// What a worker or snapshot may call, with the arguments it may use.
-fn compute_rules(policy: &Policy, processes: Processes) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = COMPUTE.iter().chain(REFUSED).map(|&call| (call, Vec::new())).collect();
+fn compute_rules(policy: &Policy, processes: Processes) -> Rules {
+    let mut rules: Rules = COMPUTE.iter().map(|&call| (call, Rule::Allow)).collect();
+    rules.extend(REFUSED.iter().map(|&call| (call, Rule::Refuse(libc::EACCES as u16))));
     // Memory may not become executable: no code but what is there already.
-    let not_executable = || masked(2, libc::PROT_EXEC as u64, 0);
-    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_executable()?])?]);
-    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable()?])?]);
+    let not_executable = Rule::Masked { argument: 2, mask: libc::PROT_EXEC as u32, value: 0 };
+    rules.insert(libc::SYS_mmap, not_executable);
+    rules.insert(libc::SYS_mprotect, not_executable);
+    rules.insert(libc::SYS_madvise, Rule::OneOf { argument: 2, values: ADVICE });
     // Reading one's own limits, never setting any, never another process's.
-    let own_limits = vec![equal(0, 0)?, equal(2, 0)?];
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(own_limits)?]);
-    let commands = [libc::F_GETFD, libc::F_GETFL];
-    let commands = commands.iter().map(|&command| SeccompRule::new(vec![equal(1, command as u64)?]));
-    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
+    rules.insert(libc::SYS_prlimit64, Rule::Zero { arguments: [0, 2] });
+    const READ_FLAGS: &[u32] = &[libc::F_GETFD as u32, libc::F_GETFL as u32];
+    rules.insert(libc::SYS_fcntl, Rule::OneOf { argument: 1, values: READ_FLAGS });
+    let thread = libc::CLONE_THREAD as u32;
     match processes {
         Processes::Forbidden => {}
         Processes::Threads => {
-            let thread = masked(0, libc::CLONE_THREAD as u64, libc::CLONE_THREAD as u64)?;
-            rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
-            rules.insert(libc::SYS_clone3, Vec::new());
+            let threads_only = Rule::Masked { argument: 0, mask: thread | ESCAPING, value: thread };
+            rules.insert(libc::SYS_clone, threads_only);
         }
         Processes::Allowed => {
-            for call in [libc::SYS_clone, libc::SYS_clone3, libc::SYS_fork, libc::SYS_vfork, libc::SYS_wait4] {
-                rules.insert(call, Vec::new());
-            }
+            rules.insert(libc::SYS_clone, Rule::Masked { argument: 0, mask: ESCAPING, value: 0 });
+            rules.extend([libc::SYS_fork, libc::SYS_vfork, libc::SYS_wait4].map(|call| (call, Rule::Allow)));
         }
     }
-    rules.extend(policy.allowed_syscalls().iter().map(|&call| (call, Vec::new())));
-    Ok(rules)
-}
-
-/// What a worker gives up of the zygote's calls, so that what remains is what `compute` allows.
-fn seal_rules(compute: &Rules, processes: Processes) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules = Rules::new();
-    for &call in ZYGOTE {
-        match compute.get(&call) {
-            None => {
-                rules.insert(call, Vec::new());
-            }
-            Some(allowed) if allowed.is_empty() => {}
-            Some(_) => {
-                rules.insert(call, refused_arguments(call, processes)?);
-            }
-        }
+    if processes != Processes::Forbidden {
+        // glibc tries clone3 first, whose flags lie in memory that a filter cannot see, and falls back to clone on ENOSYS.
+        rules.insert(libc::SYS_clone3, Rule::Refuse(libc::ENOSYS as u16));
+        // Threads name themselves.
+        rules.insert(libc::SYS_prctl, Rule::OneOf { argument: 0, values: &[libc::PR_SET_NAME as u32] });
     }
-    Ok(rules)
+    rules.extend(policy.allowed_syscalls().iter().map(|&call| (call, Rule::Allow)));
+    rules
 }
 
-/// The complement of what [`compute_rules`] allows of a call that is checked by its arguments.
-fn refused_arguments(
-    call: c_long,
-    processes: Processes,
-) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let one = |condition: SeccompCondition| SeccompRule::new(vec![condition]);
-    match call {
-        libc::SYS_prlimit64 => Ok(vec![one(different(0, 0)?)?, one(different(2, 0)?)?]),
-        libc::SYS_clone if processes == Processes::Threads => {
-            Ok(vec![one(masked(0, libc::CLONE_THREAD as u64, 0)?)?])
-        }
-        // A call with conditions that has no complement here is given up whole.
-        _ => Ok(Vec::new()),
-    }
-}
-
-fn equal(argument: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
-}
-
-fn different(argument: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, value)
-}
-
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), value)
+/// What a worker gives up of the zygote's calls, so that what remains is what computing may do with them.
+fn seal_rules(compute: &Rules) -> Rules {
+    ZYGOTE.iter().map(|&call| (call, compute.get(&call).copied().unwrap_or(Rule::Trap))).collect()
 }
 
 #[cfg(test)]
@@ -274,22 +225,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_policy_compiles_and_unfiltered_has_no_filter() {
-        for processes in [Processes::Forbidden, Processes::Threads, Processes::Allowed] {
-            let limits = Limits::new().processes(processes);
-            assert!(!Filters::compile(&Policy::compute(), &limits).unwrap().is_empty());
-        }
-        assert!(Filters::compile(&Policy::unfiltered(), &Limits::new()).unwrap().is_empty());
+    fn unfiltered_has_no_filter() {
+        assert!(Filters::compile(&Policy::unfiltered(), &Limits::new()).is_empty());
+        assert!(!Filters::compile(&Policy::compute(), &Limits::new()).is_empty());
     }
 
     #[test]
     fn what_the_zygote_has_and_computing_has_not_is_sealed() {
-        let compute = compute_rules(&Policy::compute(), Processes::Forbidden).unwrap();
-        let seal = seal_rules(&compute, Processes::Forbidden).unwrap();
-        for call in ZYGOTE {
-            assert!(seal.contains_key(call), "call {call} stays open in a worker");
+        for processes in [Processes::Forbidden, Processes::Threads, Processes::Allowed] {
+            let compute = compute_rules(&Policy::compute(), processes);
+            let seal = seal_rules(&compute);
+            for call in ZYGOTE {
+                let left = seal.get(call).copied();
+                assert_eq!(left, Some(compute.get(call).copied().unwrap_or(Rule::Trap)), "call {call}");
+                assert_ne!(left, Some(Rule::Allow), "call {call} stays open in a worker");
+            }
         }
-        assert!(seal[&libc::SYS_clone].is_empty() && seal[&libc::SYS_kill].is_empty());
-        assert!(!seal.contains_key(&libc::SYS_mmap), "plain mmap must stay possible");
+    }
+
+    #[test]
+    fn a_call_the_policy_allows_stays_open() {
+        let compute = compute_rules(&Policy::compute().allow_syscall(libc::SYS_kill), Processes::Forbidden);
+        assert_eq!(seal_rules(&compute).get(&libc::SYS_kill), Some(&Rule::Allow));
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringfence_core::Limits;
 
 use crate::mapping::PAGE_BYTES;
@@ -64,12 +64,16 @@ impl Resources {
 
 /// Puts the limits on this process. Cost: a system call each.
 pub(crate) fn limit(resources: &Resources) -> Result<(), Errno> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    setrlimit(Resource::RLIMIT_NOFILE, resources.descriptors, resources.descriptors)?;
-    match resources.address_space_bytes {
-        Some(bytes) => setrlimit(Resource::RLIMIT_AS, bytes, bytes),
-        None => Ok(()),
-    }
+    lower(Resource::RLIMIT_CORE, 0)?;
+    lower(Resource::RLIMIT_NOFILE, resources.descriptors)?;
+    resources.address_space_bytes.map_or(Ok(()), |bytes| lower(Resource::RLIMIT_AS, bytes))
+}
+
+/// Sets a limit for good, unless the one this process was born with is lower.
+fn lower(resource: Resource, limit: u64) -> Result<(), Errno> {
+    let (_, most) = getrlimit(resource)?;
+    let limit = limit.min(most);
+    setrlimit(resource, limit, limit)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! A zygote forked while the program is small and has one thread, from which all later ones are made.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use ringfence_core::Error;
+use ringfence_core::images::Images;
 use serde::{Deserialize, Serialize};
 
 use crate::zygote::process::{Ends, live};
@@ -21,6 +22,8 @@ struct Early {
     /// Keeps the process from being mistaken for another once it is reaped.
     _pidfd: OwnedFd,
     alone: bool,
+    /// What was loaded when it was forked.
+    images: Arc<Images>,
 }
 
 static EARLY: OnceLock<Mutex<Early>> = OnceLock::new();
@@ -46,26 +49,34 @@ pub fn early() -> Result<(), Error> {
     crate::origin::mark()?;
     crate::inside::note_panics();
     let alone = crate::threads::count() == Some(1);
+    let images = Images::capture();
     link::prepare_ipc()?;
     let (ours, theirs) = packet::pair().map_err(failed)?;
     let (seeds, their_seeds) =
         ipc::channel::<Seed>().map_err(|error| Error::os("open a control channel", error))?;
     let (unused, _) =
         ipc::channel::<Nothing>().map_err(|error| Error::os("open a control channel", error))?;
-    let (_, pidfd) = birth::fork_off(move || {
+    let held = crate::fork_lock::forking();
+    let forked = birth::fork_off(move || {
         let ended = birth::shed(theirs, their_seeds, unused)
             .and_then(|(socket, seeds, _)| spawn_zygotes(&socket, &seeds));
         i32::from(ended.is_err())
-    })
-    .map_err(failed)?;
+    });
+    drop(held);
+    let (_, pidfd) = forked.map_err(failed)?;
     // Two threads that race here both forked one; the loser's sees its socket close and ends.
-    let _ = EARLY.set(Mutex::new(Early { socket: ours, seeds, _pidfd: pidfd, alone }));
+    let _ = EARLY.set(Mutex::new(Early { socket: ours, seeds, _pidfd: pidfd, alone, images }));
     Ok(())
 }
 
 /// Whether the early zygote was forked from a program with one thread.
 pub(crate) fn was_alone() -> bool {
     EARLY.get().is_some_and(|early| early.lock().unwrap_or_else(PoisonError::into_inner).alone)
+}
+
+/// What was loaded when the early zygote was forked: what its descendants have.
+pub(crate) fn images() -> Option<Arc<Images>> {
+    EARLY.get().map(|early| Arc::clone(&early.lock().unwrap_or_else(PoisonError::into_inner).images))
 }
 
 /// Makes a zygote of the early one. Gives the ends back when there is none, or none any more.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use ringfence_core::Error;
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
 
 use crate::zygote::process::{Ends, live};
 use crate::zygote::protocol::{Armed, Command, End, Notice, Seed, Setup};
@@ -77,8 +78,12 @@ impl Link {
             records: HashMap::new(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
         };
-        let lent: Vec<RawFd> = lent.iter().map(|fd| fd.as_raw_fd()).collect();
-        link.tell(Command::Begin(setup), &lent).map_err(failed)?;
+        // The zygote ends with this very process, even where a child of it holds the other end of the socket.
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+        let own = own.map_err(|errno| failed(Errno::from_raw(errno.raw_os_error())))?;
+        let mut descriptors = vec![own.as_raw_fd()];
+        descriptors.extend(lent.iter().map(|fd| fd.as_raw_fd()));
+        link.tell(Command::Begin(setup), &descriptors).map_err(failed)?;
         match link.next(Instant::now() + PATIENCE).map_err(failed)? {
             Some((Notice::Armed(armed), _)) => link.armed = armed,
             Some(_) => return Err(failed(Errno::EPROTO)),
@@ -124,6 +129,10 @@ impl Link {
     pub(crate) fn collect(&mut self, slot: u64) -> Result<Spawned, Errno> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            if !self.records.contains_key(&slot) {
+                // It was asked of a zygote that is gone.
+                return Err(Errno::EPIPE);
+            }
             if let Some(birth) = self.records.get_mut(&slot).and_then(|record| record.birth.take()) {
                 return birth;
             }
@@ -173,7 +182,10 @@ impl Link {
 
     fn tell(&self, command: Command, descriptors: &[RawFd]) -> Result<(), Errno> {
         self.commands.send(command).map_err(|_| Errno::EPIPE)?;
-        packet::send(self.socket.as_fd(), descriptors)
+        packet::send(self.socket.as_fd(), descriptors).inspect_err(|_| {
+            // A command without its packet would be taken for the next one's: this link cannot be used again.
+            let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        })
     }
 
     /// Takes one notice into the records.
@@ -220,7 +232,7 @@ impl Drop for Link {
             return;
         }
         // The hang-up is the zygote's sign to kill its workers and end.
-        let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         let Some(pidfd) = &self.child else { return };
         let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if !matches!(poll(&mut ended, packet::poll_timeout(Duration::from_secs(1))), Ok(1)) {
@@ -233,6 +245,7 @@ impl Drop for Link {
 
 fn fork_zygote(seed: Seed, socket: OwnedFd) -> Result<OwnedFd, Errno> {
     let Seed { commands, notices } = seed;
+    let _held = crate::fork_lock::forking();
     // Only the child consumes the ends; the parent's copies are dropped when the closure is.
     let (_, pidfd) = birth::fork_off(move || {
         let ended = birth::shed(socket, commands, notices)

@@ -16,7 +16,7 @@ pub(crate) use self::link::{Link, Spawned};
 pub(crate) use self::protocol::{Armed, End, Setup};
 
 pub use self::early::early;
-pub(crate) use self::early::was_alone;
+pub(crate) use self::early::{images as early_images, was_alone};
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};

@@ -13,8 +13,8 @@ use nix::sys::socket::{
 
 use crate::zygote::adopt_descriptor;
 
-/// The most descriptors in one packet.
-pub(crate) const MOST_DESCRIPTORS: usize = 64;
+/// The most descriptors in one packet: those that are lent, and one.
+pub(crate) const MOST_DESCRIPTORS: usize = 65;
 
 /// A connected pair.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {

@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid, setpgid};
+use rustix::process::pidfd_send_signal;
 use ringfence_core::{Limits, Policy, Processes, Waiting};
 
 use crate::channel::Channel;
@@ -55,30 +56,51 @@ struct Worker {
     state: Mapping,
 }
 
-/// Lives until the host hangs up. The result says why it ended.
+/// Lives until the host hangs up or dies. The result says why it ended.
 pub(crate) fn live(ends: &Ends) -> Result<(), Errno> {
     crate::origin::adopt();
-    let Some((Command::Begin(setup), lent)) = next(ends)? else { return Ok(()) };
+    let Some((Command::Begin(setup), mut lent)) = next(ends)? else { return Ok(()) };
+    if lent.is_empty() {
+        return Err(Errno::EMFILE);
+    }
+    let host = lent.remove(0);
     let nursery = Nursery::new(setup, lent)?;
     // Making a worker can wait until the host, which may share this CPU, has gone to sleep.
     cpu::yield_to_others();
     let armed = nursery.confine();
     say(ends, Notice::Armed(armed), &[])?;
     let mut workers: Vec<Worker> = Vec::new();
+    let ended = tend(ends, &host, &nursery, &mut workers);
+    // However it ended: nobody else knows of these processes and their children.
+    for worker in workers {
+        worker.kill();
+        worker.bury();
+    }
+    ended
+}
+
+fn tend(ends: &Ends, host: &OwnedFd, nursery: &Nursery, workers: &mut Vec<Worker>) -> Result<(), Errno> {
+    const OWN: usize = 2;
     loop {
-        let mut polled = vec![PollFd::new(ends.socket.as_fd(), PollFlags::POLLIN)];
-        polled.extend(workers.iter().map(|worker| PollFd::new(worker.pidfd.as_fd(), PollFlags::POLLIN)));
+        let own = [ends.socket.as_fd(), host.as_fd()];
+        let theirs = workers.iter().map(|worker| worker.pidfd.as_fd());
+        let mut polled: Vec<PollFd<'_>> =
+            own.into_iter().chain(theirs).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut polled, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             result => result?,
         };
         let ready: Vec<bool> = polled.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        drop(polled);
         // Deaths first: a host that waits for one should not wait for a fork.
-        for index in (1..ready.len()).rev().filter(|&index| ready[index]) {
-            let worker = workers.swap_remove(index - 1);
+        for index in (OWN..ready.len()).rev().filter(|&index| ready[index]) {
+            let worker = workers.swap_remove(index - OWN);
             let slot = worker.slot;
             let end = worker.bury();
             say(ends, Notice::Exited { slot, end }, &[])?;
+        }
+        if ready[1] {
+            return Ok(());
         }
         if !ready[0] {
             continue;
@@ -87,24 +109,17 @@ pub(crate) fn live(ends: &Ends) -> Result<(), Errno> {
             Some((Command::Spawn { slot }, files)) => match nursery.spawn(slot, files) {
                 Ok(worker) => {
                     let pid = worker.pid.as_raw();
-                    say(ends, Notice::Spawned { slot, pid }, &[worker.pidfd.as_raw_fd()])?;
+                    let pidfd = worker.pidfd.as_raw_fd();
                     workers.push(worker);
+                    say(ends, Notice::Spawned { slot, pid }, &[pidfd])?;
                 }
                 Err(errno) => say(ends, Notice::Failed { slot, errno: errno as i32 }, &[])?,
             },
             Some((Command::Discard { slot }, _)) => {
-                for worker in workers.iter().filter(|worker| worker.slot == slot) {
-                    let _ = killpg(worker.pid, Signal::SIGKILL);
-                }
+                workers.iter().filter(|worker| worker.slot == slot).for_each(Worker::kill);
             }
             Some((Command::Begin(_), _)) => {}
-            None => {
-                for worker in workers {
-                    let _ = killpg(worker.pid, Signal::SIGKILL);
-                    worker.bury();
-                }
-                return Ok(());
-            }
+            None => return Ok(()),
         }
     }
 }
@@ -132,7 +147,7 @@ impl Nursery {
         for &number in &setup.allowed_syscalls {
             policy = policy.allow_syscall(number);
         }
-        let filters = Filters::compile(&policy, &setup.limits()).map_err(|_| Errno::EINVAL)?;
+        let filters = Filters::compile(&policy, &setup.limits());
         let layout = Layout { request_bytes: setup.request_bytes, reply_bytes: setup.reply_bytes };
         let own_bytes = OwnSize::open().ok().and_then(|size| size.bytes());
         Ok(Self { setup, layout, filters, stacks, own_bytes, lent, pid: getpid() })
@@ -167,6 +182,8 @@ impl Nursery {
             )
         };
         let pid = Pid::from_raw(Errno::result(pid)?);
+        // On both sides, so that whoever comes first can rely on it. A child that is gone already needs no group.
+        let _ = setpgid(pid, pid);
         Ok(Worker { slot, pid, pidfd: adopt_descriptor(pidfd), state })
     }
 }
@@ -183,6 +200,12 @@ impl Setup {
 }
 
 impl Worker {
+    /// Kills it and what it started.
+    fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+        let _ = killpg(self.pid, Signal::SIGKILL);
+    }
+
     /// Kills what it started, reaps it, and tells whoever waits for its answer that none will come.
     fn bury(self) -> End {
         // Before it is reaped, while its number cannot belong to anyone else.

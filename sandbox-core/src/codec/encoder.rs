@@ -110,6 +110,26 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// Has `encode` write a message to `outlet`, and counts the bytes it wrote there.
+///
+/// `encode` is the user's and can put another encoder, over other memory, in the place of the one it is given. What that one says
+/// about its length is nothing about this window, so a count is taken from an outlet over this window only: of those there is
+/// the one given and its reborrows, and each counts what was written through it.
+pub(crate) fn encode_into(
+    outlet: Outlet<'_>,
+    encode: impl FnOnce(&mut Encoder<'_>) -> Result<(), EncodeError>,
+) -> Result<usize, EncodeError> {
+    let (address, capacity) = (outlet.address(), outlet.capacity());
+    let mut out = Encoder::new(outlet);
+    encode(&mut out).map_err(|error| error.with_limit(capacity))?;
+    let outlet = out.into_outlet();
+    if outlet.address() == address && outlet.capacity() == capacity {
+        Ok(outlet.len())
+    } else {
+        Err(EncodeError::refused("its `encode` replaced the encoder"))
+    }
+}
+
 /// The outlet as bincode sees it. That it is full is the only error a writer of scalars can meet.
 struct Sink<'e, 'a>(&'e mut Outlet<'a>);
 

@@ -1,6 +1,6 @@
 //! What can go wrong while a value is encoded or decoded.
 //!
-//! Both errors are two words and a byte: a hostile reply must not be able to make refusing it expensive.
+//! Both errors are a few words: a hostile reply must not be able to make refusing it expensive.
 
 use core::fmt;
 
@@ -23,16 +23,20 @@ pub enum EncodeErrorKind {
 pub struct EncodeError {
     kind: EncodeErrorKind,
     reason: &'static str,
+    limit_bytes: Option<usize>,
 }
 
 impl EncodeError {
-    pub(super) const DEPTH: Self =
-        Self { kind: EncodeErrorKind::DepthExceeded, reason: "the value is nested too deeply" };
+    pub(super) const DEPTH: Self = Self {
+        kind: EncodeErrorKind::DepthExceeded,
+        reason: "the value is nested too deeply",
+        limit_bytes: None,
+    };
 
     /// A hand-written `encode` cannot carry this value, for the `reason` given.
     #[must_use]
     pub const fn refused(reason: &'static str) -> Self {
-        Self { kind: EncodeErrorKind::Refused, reason }
+        Self { kind: EncodeErrorKind::Refused, reason, limit_bytes: None }
     }
 
     /// What went wrong.
@@ -40,12 +44,30 @@ impl EncodeError {
     pub const fn kind(&self) -> EncodeErrorKind {
         self.kind
     }
+
+    /// How many bytes there was room for, where a crossing ran out of room.
+    #[must_use]
+    pub const fn limit_bytes(&self) -> Option<usize> {
+        self.limit_bytes
+    }
+
+    /// Why, without the operation.
+    pub(crate) const fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    pub(super) fn with_limit(self, limit_bytes: usize) -> Self {
+        match self.kind {
+            EncodeErrorKind::Full => Self { limit_bytes: Some(limit_bytes), ..self },
+            _ => self,
+        }
+    }
 }
 
 impl From<Full> for EncodeError {
     #[inline]
     fn from(_: Full) -> Self {
-        Self { kind: EncodeErrorKind::Full, reason: "the region is full" }
+        Self { kind: EncodeErrorKind::Full, reason: "the region is full", limit_bytes: None }
     }
 }
 

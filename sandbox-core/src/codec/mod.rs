@@ -20,6 +20,7 @@ mod text;
 
 pub use self::decoder::Decoder;
 pub use self::encoder::Encoder;
+pub(crate) use self::encoder::encode_into;
 pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use self::portable::{Owned, Portable};
 #[cfg(feature = "serde")]

@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+use super::frame::{self, Frame};
 use super::registers::Registers;
 use crate::images::Images;
-
-/// The function that an isolate's runtime calls user code through: what is outside of it is ours, not the user's.
-const BEGIN_MARKER: &str = "__ringfence_begin";
 
 /// Where the inside was when it died: program counters, innermost first.
 ///
@@ -34,22 +32,6 @@ struct Stack {
 
 /// The most addresses of one backtrace.
 const MOST_FRAMES: usize = 64;
-
-/// One function on the stack; one that was inlined has a frame of its own, before that of the function it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Frame {
-    /// The program counter in the innermost frame, in the others the address that the call returns to.
-    pub address: u64,
-    /// The function, demangled if it is Rust's.
-    pub symbol: Option<String>,
-    /// The source file.
-    pub file: Option<PathBuf>,
-    /// The line in `file`, from 1.
-    pub line: Option<u32>,
-    /// The loaded file that holds the address; `None` for the executable itself and for addresses outside of all.
-    pub object: Option<PathBuf>,
-}
 
 impl Backtrace {
     /// Keeps the addresses that [`Images::unwind`] found. The first is a program counter, the others are return
@@ -106,6 +88,16 @@ impl Backtrace {
             frames
         })
     }
+
+    /// The innermost function of the program's own: in no library, and not of Rust's runtime or standard library. That is where to
+    /// look first, not who is to blame.
+    ///
+    /// # Cost
+    /// As [`frames`](Self::frames).
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Frame> {
+        frame::culprit(self.frames())
+    }
 }
 
 /// Appends the frames of one address: as many as were inlined into each other there, and one if nothing is known.
@@ -135,46 +127,20 @@ fn push_frames(images: &Images, pc: u64, lookup: u64, frames: &mut Vec<Frame>) {
     }
 }
 
-/// Two lines a frame, without a newline at the end. The frames of the isolate's runtime, from the one that called user
-/// code outward, are left out; `{:#}` shows them as well.
+/// Two lines a frame, without a newline at the end; a run of frames that look the same is cut short. Left out are the frames of the
+/// isolate's runtime, from the one that called user code outward, and those of a panic from where user code entered it inward; each
+/// frame keeps its number. `{:#}` shows them as well.
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let frames = self.frames();
-        let is_begin = |frame: &Frame| frame.symbol.as_ref().is_some_and(|name| name.contains(BEGIN_MARKER));
-        let shown = match frames.iter().position(is_begin) {
-            Some(begin) if !f.alternate() => begin,
-            _ => frames.len(),
-        };
-        for (index, frame) in frames.iter().take(shown).enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{index:>3}: {frame}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.symbol, &self.object) {
-            (Some(symbol), _) => f.write_str(symbol)?,
-            (None, Some(object)) => write!(f, "0x{:x} in {}", self.address, object.display())?,
-            (None, None) => write!(f, "0x{:x}", self.address)?,
-        }
-        match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "\n        at {}:{line}", file.display()),
-            (Some(file), None) => write!(f, "\n        at {}", file.display()),
-            (None, _) => Ok(()),
-        }
+        frame::write_frames(f, self.frames())
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn frame(symbol: &str) -> Frame {
+    pub(in crate::fault) fn frame(symbol: &str) -> Frame {
         Frame {
             address: 0x10,
             symbol: Some(symbol.to_owned()),
@@ -184,8 +150,9 @@ mod tests {
         }
     }
 
-    fn with_frames(frames: Vec<Frame>) -> Backtrace {
-        Backtrace { pcs: vec![0x10; frames.len()], frames: OnceLock::from(frames) }
+    pub(in crate::fault) fn with_frames(frames: Vec<Frame>) -> Backtrace {
+        let pcs = OnceLock::from(vec![0x10; frames.len()]);
+        Backtrace { stack: None, pcs, frames: OnceLock::from(frames) }
     }
 
     #[test]
@@ -199,6 +166,58 @@ mod tests {
         let short = backtrace.to_string();
         assert_eq!(short, "  0: user::inner\n        at src/a.rs:7\n  1: user::outer\n        at src/a.rs:7");
         assert!(format!("{backtrace:#}").ends_with("  3: main\n        at src/a.rs:7"));
+    }
+
+    #[test]
+    fn the_frames_of_a_panic_are_shown_on_demand_only() {
+        let names =
+            ["std::panicking::panic_with_hook", "__rustc::rust_begin_unwind", "core::panicking::panic_fmt"];
+        let mut frames: Vec<Frame> = names.into_iter().map(frame).collect();
+        frames.push(frame("user::boom"));
+        let backtrace = with_frames(frames.clone());
+        assert_eq!(backtrace.to_string(), "  3: user::boom\n        at src/a.rs:7");
+        assert!(format!("{backtrace:#}").starts_with("  0: std::panicking::panic_with_hook\n"));
+        assert_eq!(backtrace.culprit().and_then(|frame| frame.symbol.as_deref()), Some("user::boom"));
+        // A crash on the way, in what the user had printed, is the user's.
+        frames.insert(0, frame("<user::Value as core::fmt::Display>::fmt"));
+        let text = with_frames(frames).to_string();
+        assert!(text.starts_with("  0: <user::Value as core::fmt::Display>::fmt\n"), "{text}");
+        // So is code of the standard library that no panic called.
+        let text = with_frames(vec![frame("core::ptr::write"), frame("user::boom")]).to_string();
+        assert!(text.starts_with("  0: core::ptr::write\n"), "{text}");
+    }
+
+    #[test]
+    fn runs_of_equal_frames_are_cut_short() {
+        let mut frames = vec![frame("user::recursive"); 58];
+        frames[0].address = 0x20;
+        frames.push(frame("user::outer"));
+        frames.push(frame("user::outer"));
+        let expected = "  0: user::recursive\n        at src/a.rs:7\n     … 57 more of the same\n \
+             58: user::outer\n        at src/a.rs:7\n     … 1 more of the same";
+        assert_eq!(with_frames(frames).to_string(), expected);
+        let mut unknown = vec![frame(""), frame("")];
+        unknown.iter_mut().for_each(|frame| frame.symbol = None);
+        unknown[1].address = 0x20;
+        assert!(
+            !with_frames(unknown).to_string().contains("of the same"),
+            "other addresses, maybe other functions"
+        );
+    }
+
+    #[test]
+    fn the_culprit_is_the_program_s_own_and_inside() {
+        let name = |frames: Vec<Frame>| with_frames(frames).culprit().and_then(|frame| frame.symbol.clone());
+        let mut of_library = frame("free");
+        of_library.object = Some(PathBuf::from("/lib/libc.so.6"));
+        let mut of_rust = frame("abort");
+        of_rust.file = Some(PathBuf::from("/rustc/0/library/std/src/process.rs"));
+        let mut wild = frame("");
+        wild.symbol = None;
+        let marker = || frame("rt::__ringfence_begin_call");
+        let leading = vec![wild, of_library, of_rust];
+        assert_eq!(name([leading.clone(), vec![frame("user"), marker()]].concat()), Some("user".to_owned()));
+        assert_eq!(name([leading, vec![marker(), frame("main")]].concat()), None);
     }
 
     #[test]

@@ -1,117 +1,17 @@
 //! What went wrong inside, as a value.
 
 mod backtrace;
+mod display;
+mod frame;
+mod kind;
 mod registers;
 
-use std::fmt;
 use std::time::Duration;
 
-pub use self::backtrace::{Backtrace, Frame};
+pub use self::backtrace::Backtrace;
+pub use self::frame::Frame;
+pub use self::kind::{Access, FaultKind, Phase};
 pub use self::registers::Registers;
-use crate::codec::DecodeError;
-
-/// What ended a crossing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// A fatal signal: an invalid access, an illegal instruction, a division by zero.
-    Signal,
-    /// The stack ran into its guard.
-    StackOverflow,
-    /// A Rust panic that nothing inside caught.
-    Panic,
-    /// `abort()`, called or provoked (a corrupted heap, a smashed stack, an uncaught C++ exception).
-    Abort,
-    /// The code inside ended its process.
-    Exit {
-        /// The status it gave.
-        code: i32,
-    },
-    /// It was killed from outside, by someone other than this program.
-    Killed,
-    /// The wall-time limit passed.
-    Timeout,
-    /// The CPU-time limit passed.
-    CpuLimit,
-    /// It died after an allocation was refused because of the memory limit.
-    MemoryLimit,
-    /// The result does not fit into the reply limit.
-    ReplyLimit,
-    /// A system call that the policy denies.
-    Syscall {
-        /// Its number; `None` where the kernel killed without saying: a call of another architecture's table, or one made with signals
-        /// blocked, as by glibc when it starts a thread.
-        number: Option<i64>,
-    },
-    /// What came back is not a value of the expected type.
-    MalformedReply {
-        /// What the decoder met, where it came to decoding.
-        error: Option<DecodeError>,
-    },
-}
-
-impl FaultKind {
-    /// A short constant name, as it stands in records.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Signal => "signal",
-            Self::StackOverflow => "stack overflow",
-            Self::Panic => "panic",
-            Self::Abort => "abort",
-            Self::Exit { .. } => "exit",
-            Self::Killed => "killed",
-            Self::Timeout => "timeout",
-            Self::CpuLimit => "cpu limit",
-            Self::MemoryLimit => "memory limit",
-            Self::ReplyLimit => "reply limit",
-            Self::Syscall { .. } => "syscall",
-            Self::MalformedReply { .. } => "malformed reply",
-        }
-    }
-}
-
-/// How far the work got. It is what the isolate said last, and a hostile one can lie about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The isolate had not taken the work up: nothing of it was done.
-    NotStarted,
-    /// The work had begun and had not replied.
-    Inside,
-    /// A reply had been announced.
-    Replied,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotStarted => "before the work began",
-            Self::Inside => "inside",
-            Self::Replied => "after replying",
-        })
-    }
-}
-
-/// What a faulting access tried to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// A load.
-    Read,
-    /// A store.
-    Write,
-    /// An instruction fetch.
-    Execute,
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Execute => "execution",
-        })
-    }
-}
 
 /// A crossing that ended without a value. Everything but the kind, the time and the backend comes from the isolate that died and
 /// is evidence, not proof: hostile code can forge it.
@@ -188,6 +88,12 @@ impl Fault {
         self.details.signal
     }
 
+    /// The kernel's name of the fatal signal, where it is one that commonly ends a program.
+    #[must_use]
+    pub fn signal_name(&self) -> Option<&'static str> {
+        self.signal().and_then(display::signal_name)
+    }
+
     /// The signal's `si_code`.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
@@ -231,105 +137,10 @@ impl Fault {
     }
 }
 
-/// One line. The alternate form `{:#}` adds registers, backtrace and the tail of standard error.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.backend)?;
-        match &self.kind {
-            FaultKind::Signal => match self.details.signal {
-                Some(signal) => write!(f, "killed by {}", signal_name(signal))?,
-                None => f.write_str("killed by a signal")?,
-            },
-            FaultKind::Exit { code } => write!(f, "exited with status {code}")?,
-            FaultKind::Syscall { number: Some(number) } => {
-                write!(f, "denied system call {} ({number})", syscall_name(*number).unwrap_or("unknown"))?;
-            }
-            FaultKind::Syscall { number: None } => f.write_str("denied system call, number unknown")?,
-            FaultKind::MalformedReply { error: Some(error) } => write!(f, "malformed reply: {error}")?,
-            FaultKind::Panic => f.write_str("panicked")?,
-            FaultKind::Abort => f.write_str("aborted")?,
-            FaultKind::Timeout => f.write_str("wall-time limit passed")?,
-            FaultKind::CpuLimit => f.write_str("cpu-time limit passed")?,
-            FaultKind::MemoryLimit => f.write_str("died at the memory limit")?,
-            FaultKind::ReplyLimit => f.write_str("the result passes the reply limit")?,
-            FaultKind::Killed => f.write_str("killed from outside")?,
-            FaultKind::StackOverflow | FaultKind::MalformedReply { error: None } => {
-                f.write_str(self.kind.name())?;
-            }
-        }
-        if let Some(address) = self.details.address {
-            let access = self.details.access.map(|access| access.to_string());
-            write!(f, ", {} at address {address:#x}", access.as_deref().unwrap_or("access"))?;
-        }
-        if let Some(message) = &self.details.message {
-            write!(f, ": {message}")?;
-        }
-        write!(f, " ({}, after {:?})", self.phase, self.elapsed)?;
-        if !f.alternate() {
-            return Ok(());
-        }
-        if let Some(registers) = &self.details.registers {
-            write!(f, "\nregisters\n{registers}")?;
-        }
-        if !self.details.backtrace.is_empty() {
-            write!(f, "\nbacktrace\n{}", self.details.backtrace)?;
-        }
-        if !self.details.stderr_tail.is_empty() {
-            write!(f, "\nstandard error\n{}", String::from_utf8_lossy(&self.details.stderr_tail))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fault({self})")
-    }
-}
-
 impl std::error::Error for Fault {}
-
-/// The kernel's name of a signal that can end an isolate.
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGXFSZ => "SIGXFSZ",
-        _ => "another signal",
-    }
-}
 
 /// The name of an x86-64 system call.
 #[must_use]
 pub fn syscall_name(number: i64) -> Option<&'static str> {
     usize::try_from(number).ok().and_then(syscalls::Sysno::new).map(|call| call.name())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_says_what_where_and_when() {
-        let details = Details {
-            signal: Some(libc::SIGSEGV),
-            address: Some(0),
-            access: Some(Access::Write),
-            ..Details::default()
-        };
-        let fault =
-            Fault::new("process", FaultKind::Signal, Phase::Inside, Duration::from_micros(12), details);
-        assert_eq!(fault.to_string(), "process: killed by SIGSEGV, write at address 0x0 (inside, after 12µs)");
-        assert_eq!(syscall_name(libc::SYS_openat), Some("openat"));
-        assert_eq!(syscall_name(-1), None);
-    }
 }
