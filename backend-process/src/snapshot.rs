@@ -119,7 +119,6 @@ impl Snapshot {
         let resources = Resources::new(limits, own_bytes, 0, highest);
         // A caller with real-time priority would lend it to code that may never give the CPU back.
         crate::cpu::take_turns();
-        self.shared.placement.release(Pid::from_raw(0));
         confine::limit(&resources).map_err(step(7))?;
         confine::give_up_privileges().map_err(step(8))?;
         self.shared.filters.apply_to_snapshot().map_err(step(9))

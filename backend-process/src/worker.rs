@@ -363,10 +363,6 @@ unsafe impl Isolate for Worker {
         words.phase().store(phase::READY, Ordering::Relaxed);
         words.entry().store(address as u64, Ordering::Relaxed);
         words.request_bytes().store(bytes as u64, Ordering::Relaxed);
-        // What it said of the last call is void; it says when it has taken this one up.
-        if words.phase().load(Ordering::Relaxed) == phase::INSIDE {
-            words.phase().store(phase::READY, Ordering::Relaxed);
-        }
         match self.ring_and_wait() {
             Waited::Replied => self.answered(bytes),
             Waited::Crashed | Waited::Dead => {

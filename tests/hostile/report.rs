@@ -7,10 +7,10 @@
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use ringfence::{Fault, FaultKind};
+use ringfence::{Error, Fault, FaultKind};
 
 use crate::channel::{Found, REPORT, REPORT_BYTES};
-use crate::support::{defended, fault, fixture, unfiltered};
+use crate::support::{defended, eventually, fault, fixture, is_dead, unfiltered};
 
 const CRASHED: u32 = 3;
 /// Where the report says what ended the isolate.
@@ -51,7 +51,6 @@ fn fill((seed, ending, crash): (u64, u8, bool)) {
         ));
         fixture!(null_write());
     }
-    channel.phase().store(ending.into(), Ordering::SeqCst);
     channel.note().store(u32::MAX, Ordering::SeqCst);
     channel.announce(channel.answer(CRASHED));
     loop {
@@ -84,6 +83,39 @@ fn inside_forges_the_report_of_its_death() {
     // And a forged one says what the attacker wants: a report is evidence, no proof.
     let forged = fault(sandbox.call(fill, (0_u64, 2_u8, false)));
     assert_eq!(forged.kind(), &FaultKind::StackOverflow);
+}
+
+/// Says that its confinement failed, and that it is dying, in the middle of its work.
+fn say_unfit(number: u64) {
+    const UNFIT: u32 = 3;
+    let channel = Found::own();
+    channel.reply_bytes().store(number, Ordering::SeqCst);
+    channel.phase().store(UNFIT, Ordering::SeqCst);
+    channel.announce(channel.answer(CRASHED));
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn inside_says_that_it_never_began() {
+    let sandbox = unfiltered();
+    for number in [0, 1, u64::from(u32::MAX), u64::MAX] {
+        let mut session = sandbox.session().unwrap();
+        // In its first call a worker may be believed: the host cannot tell it from one that was born unfit.
+        let first = session.call(say_unfit, number).unwrap_err();
+        assert!(matches!(first, Error::Fault(_) | Error::Os(_)), "{first}");
+        assert!(session.call(|()| (), ()).is_err(), "its isolate is given up either way");
+        // Later it has answered, and is not.
+        session.reset().unwrap();
+        let pid = session.call(|()| i64::from(std::process::id()), ()).unwrap();
+        look(&fault(session.call(say_unfit, number)));
+        eventually("its worker is killed", || is_dead(pid));
+    }
+    // The control: a worker that says so after its answer is not heard.
+    let mut session = sandbox.session().unwrap();
+    assert!(session.call(|()| Found::own().phase().store(3, Ordering::SeqCst), ()).is_ok());
+    assert_eq!(session.call(|x: u64| x + 1, 1_u64).unwrap(), 2);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering}
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ringfence_core::Error;
 
 use crate::channel::Channel;
@@ -93,6 +94,7 @@ pub(crate) fn arm(channel: &Channel, stacks: &Stacks, stack_end: Option<usize>) 
     // SAFETY: the stack is mapped for the rest of this process's life and used for nothing else.
     Errno::result(unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) })?;
     FATAL.iter().try_for_each(|&signal| install(signal))?;
+    unblock()?;
     // SAFETY: registers a handler with the C library's exit; it takes no argument and lives in this image.
     match unsafe { on_exit(on_process_exit, ptr::null_mut()) } {
         0 => Ok(()),
@@ -109,14 +111,16 @@ fn install(signal: c_int) -> Result<(), Errno> {
     unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     // SAFETY: the handler has the three-argument form that SA_SIGINFO asks for and keeps to what is safe in a handler.
     Errno::result(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
-    // SAFETY: plain data of this frame.
-    let mut mask: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    unsafe { libc::sigemptyset(&raw mut mask) };
-    // SAFETY: as above.
-    unsafe { libc::sigaddset(&raw mut mask, signal) };
-    // SAFETY: changes this thread's mask by a set that lives for the call.
-    Errno::result(unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const mask, ptr::null_mut()) }).map(drop)
+    Ok(())
+}
+
+/// Lets the fatal signals through, whatever the caller of the sandbox had blocked.
+fn unblock() -> Result<(), Errno> {
+    let mut mask = SigSet::empty();
+    for signal in FATAL {
+        mask.add(Signal::try_from(signal)?);
+    }
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&mask), None)
 }
 
 unsafe extern "C" {
