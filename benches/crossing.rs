@@ -9,6 +9,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ringfence::Sandbox;
+
 use support::busy;
 use support::direct::Direct;
 use support::forks::{ForkPerCall, bare_fork};
@@ -17,9 +19,10 @@ use support::host::{Ballast, keep_heap_resident, load_average};
 use support::ipc::IpcChannel;
 use support::load::{Add, Step, Sum, Whole};
 use support::pipes::Pipes;
-use support::sandbox::Sandboxed;
 use support::placement::Rule;
+use support::recovery::{self, Recovery};
 use support::sample::{Plan, clock_cost_ns, sample};
+use support::sandbox::{CALL, HOT_CALL, RUN, RUN_UNFILTERED, Sandboxed, runs};
 use support::spin::Spin;
 use support::table::{Table, Target, Targets, duration};
 use support::variant::{Action, Subject};
@@ -27,6 +30,8 @@ use support::work;
 
 const SIZES_BYTES: [usize; 5] = [0, 64, 4 << 10, 64 << 10, 1 << 20];
 const LARGEST_BYTES: usize = 1 << 20;
+/// The largest payload hot mode is meant for.
+const HOT_BYTES: usize = 4 << 10;
 const BASELINES: [&str; 2] = ["futex, same CPU", "spin, other CPU"];
 
 /// How much of everything.
@@ -34,14 +39,23 @@ struct Effort {
     plan: Plan,
     long_call: Duration,
     long_call_repeats: u32,
+    crashes: usize,
 }
 
 fn main() -> ExitCode {
     let effort = match std::env::args().skip(1).find(|argument| argument != "--bench").as_deref() {
-        None => Effort { plan: Plan::full(), long_call: Duration::from_secs(1), long_call_repeats: 3 },
-        Some("--quick") => {
-            Effort { plan: Plan::quick(), long_call: Duration::from_millis(250), long_call_repeats: 1 }
-        }
+        None => Effort {
+            plan: Plan::full(),
+            long_call: Duration::from_secs(1),
+            long_call_repeats: 3,
+            crashes: 100,
+        },
+        Some("--quick") => Effort {
+            plan: Plan::quick(),
+            long_call: Duration::from_millis(250),
+            long_call_repeats: 1,
+            crashes: 30,
+        },
         Some(other) => {
             eprintln!("crossing: unknown argument {other:?}; the only one is --quick");
             return ExitCode::FAILURE;
@@ -61,34 +75,43 @@ fn run(effort: &Effort) -> io::Result<()> {
     keep_heap_resident()?;
     let mut subjects = subjects()?;
     let mut free = Futex::new(0, Rule::Scheduler)?;
-    let mut follower = Futex::new(0, Rule::Follow)?;
+    let sandbox = Sandbox::process().map_err(io::Error::other)?;
     println!(
         "the clock costs {}, taken off every row; less than that is not resolved\n",
         duration(clock_cost_ns())
     );
     let mut targets = calls(effort.plan, &mut subjects)?;
-    lifecycles(effort.plan)?;
+    drop(subjects);
+    targets.extend(long_call(effort, &mut free, &sandbox)?);
+    targets.extend(lifecycles(effort, &sandbox)?);
+    print!("{}", Targets(targets));
+    Ok(())
+}
 
+/// A call that outlasts any moment, beside a thread that keeps the caller's CPU busy.
+fn long_call(effort: &Effort, free: &mut Futex, sandbox: &Sandbox) -> io::Result<Vec<Target>> {
     let iterations = work::iterations_for(effort.long_call);
     let expected = work::burn(iterations);
-    let checked = |child: &mut Futex| match child.burn(iterations)? == expected {
+    let checked = |answer: u64| match answer == expected {
         true => Ok(()),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "wrong answer")),
     };
-    let beside = busy::compare(effort.long_call_repeats, || checked(&mut follower), || checked(&mut free))?;
+    let beside = busy::compare(
+        effort.long_call_repeats,
+        || checked(sandbox.call(work::burn, iterations).map_err(io::Error::other)?),
+        || checked(free.burn(iterations)?),
+    )?;
     println!(
         "## {} of work while another thread keeps the caller's CPU busy",
         duration(effort.long_call.as_nanos() as f64)
     );
-    println!("{:<36}{:>10}", "futex, same CPU", duration(beside.call.as_nanos() as f64));
+    println!("{CALL:<36}{:>10}", duration(beside.call.as_nanos() as f64));
     println!("{:<36}{:>10}\n", "futex, free", duration(beside.baseline.as_nanos() as f64));
-    targets.push(Target {
-        name: "long call beside a busy CPU: free over same CPU".to_owned(),
-        value: Some(beside.baseline.as_secs_f64() / beside.call.as_secs_f64()),
-        at_most: 0.75,
-    });
-    print!("{}", Targets(targets));
-    Ok(())
+    Ok(vec![Target {
+        name: format!("long call beside a busy CPU: {CALL} over a child the scheduler places"),
+        value: Some(beside.call.as_secs_f64() / beside.baseline.as_secs_f64()),
+        at_most: 1.15,
+    }])
 }
 
 /// Everything that can call a function, baselines first: a child forked later would hold the descriptors of what came before.
@@ -116,43 +139,72 @@ fn subjects() -> io::Result<Vec<Box<dyn Subject>>> {
     Ok(subjects)
 }
 
-/// The tables of function calls, and what they say about the designs compared.
+/// The tables of function calls, and the targets for them.
 fn calls(plan: Plan, subjects: &mut [Box<dyn Subject>]) -> io::Result<Vec<Target>> {
     let mut targets = Vec::new();
-    let mut publish = |table: &Table, what: &str| {
+    let mut publish = |table: &Table, what: &str, hot: bool| {
         println!("{table}");
-        targets.push(Target {
-            name: format!("{what}: a futex over pipes with Sandcrust's wire, same CPU"),
-            value: table.ratio("futex, same CPU", "pipes, Sandcrust's wire, same CPU"),
-            at_most: 1.25,
-        });
+        let mut target = |name: &str, baseline: &str, at_most: f64| {
+            let name_of_ratio = format!("{what}: {name} over {baseline}");
+            targets.push(Target { name: name_of_ratio, value: table.ratio(name, baseline), at_most });
+        };
+        target(CALL, "futex, same CPU", 1.15);
+        if hot {
+            target(HOT_CALL, "spin, other CPU", 1.3);
+        }
     };
     let rows = sample(plan, &mut Step, subjects)?;
-    publish(&Table::new("u64 → u64", &BASELINES, rows), "u64 → u64");
+    publish(&Table::new("u64 → u64", &BASELINES, rows), "u64 → u64", true);
     for len_bytes in SIZES_BYTES {
         let what = format!("{} → u64", size(len_bytes));
         let rows = sample(plan, &mut Sum::new(len_bytes), subjects)?;
-        publish(&Table::new(what.as_str(), &BASELINES, rows), &what);
+        publish(&Table::new(what.as_str(), &BASELINES, rows), &what, len_bytes <= HOT_BYTES);
     }
     for len_bytes in SIZES_BYTES {
         let what = format!("{} → as many bytes", size(len_bytes));
         let rows = sample(plan, &mut Add::new(len_bytes), subjects)?;
-        publish(&Table::new(what.as_str(), &BASELINES, rows), &what);
+        publish(&Table::new(what.as_str(), &BASELINES, rows), &what, len_bytes <= HOT_BYTES);
     }
     Ok(targets)
 }
 
-/// The tables of whole lives of processes, in a small host and in one that has grown.
-fn lifecycles(plan: Plan) -> io::Result<()> {
+/// Whole lives of processes, and recovery from a crash, in a small host and in one that has grown since the sandbox was built.
+fn lifecycles(effort: &Effort, sandbox: &Sandbox) -> io::Result<Vec<Target>> {
     const GROWTH_BYTES: usize = 512 << 20;
+    const BARE: &str = "bare fork + _exit + waitpid";
     let mut actions: Vec<Box<dyn Action>> = vec![Box::new(bare_fork())];
-    let baseline = ["bare fork + _exit + waitpid"];
-    let rows = sample(plan, &mut Whole, &mut actions)?;
-    println!("{}", Table::new("A process, small host", &baseline, rows));
-    let _ballast = Ballast::new(GROWTH_BYTES)?;
-    let rows = sample(plan, &mut Whole, &mut actions)?;
-    println!("{}", Table::new("A process, host grown by 512 MiB", &baseline, rows));
-    Ok(())
+    actions.extend(runs()?);
+    let mut targets = Vec::new();
+    let rows = sample(effort.plan, &mut Whole, &mut actions)?;
+    let table = Table::new("A process per crossing, small host", &[BARE], rows);
+    println!("{table}");
+    for name in [RUN, RUN_UNFILTERED] {
+        let ratio = table.ratio(name, BARE);
+        targets.push(Target { name: format!("{name} over {BARE}"), value: ratio, at_most: 1.2 });
+    }
+    let small = recovery::measure(sandbox, effort.crashes)?;
+    let ballast = Ballast::new(GROWTH_BYTES)?;
+    let rows = sample(effort.plan, &mut Whole, &mut actions)?;
+    println!("{}", Table::new("A process per crossing, host grown by 512 MiB", &[BARE], rows));
+    let grown = recovery::measure(sandbox, effort.crashes)?;
+    drop(ballast);
+    println!("## From a crash to the next answer");
+    println!("{:<36}{:>12}{:>14}", "", "with spare", "without spare");
+    let row = |name: &str, recovery: &Recovery| {
+        let (with, without) = (duration(recovery.with_spare_ns), duration(recovery.without_spare_ns));
+        println!("{name:<36}{with:>12}{without:>14}");
+    };
+    row("host as built", &small);
+    row("host grown by 512 MiB since", &grown);
+    println!();
+    let mut target = |name: &str, value: f64, at_most: f64| {
+        targets.push(Target { name: name.to_owned(), value: Some(value), at_most });
+    };
+    target("crash to next answer, with a spare, in units of 100 µs", small.with_spare_ns / 1e5, 1.0);
+    target("crash to next answer, without, in units of 300 µs", small.without_spare_ns / 3e5, 1.0);
+    target("with a spare: host grown over host as built", grown.with_spare_ns / small.with_spare_ns, 1.25);
+    target("without: host grown over host as built", grown.without_spare_ns / small.without_spare_ns, 1.25);
+    Ok(targets)
 }
 
 fn size(len_bytes: usize) -> String {

@@ -9,6 +9,7 @@
 //! | `table` | printed tables and targets |
 //! | `arena`, `shm`, `child`, `placement` | what baselines share: memory, its protocol, a forked child, its CPU |
 //! | `futex`, `spin`, `pipes`, `ipc`, `forks`, `direct` | one baseline each |
+//! | `sandbox`, `recovery` | ringfence: its calls, its recovery from a crash |
 //! | `busy`, `host` | a busy CPU beside the call; a host that has grown; the heap's settings |
 
 pub(crate) mod arena;
@@ -23,6 +24,7 @@ pub(crate) mod ipc;
 pub(crate) mod load;
 pub(crate) mod pipes;
 pub(crate) mod placement;
+pub(crate) mod recovery;
 pub(crate) mod sample;
 pub(crate) mod sandbox;
 pub(crate) mod shm;

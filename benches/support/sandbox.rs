@@ -2,9 +2,9 @@
 
 use std::io;
 
-use ringfence::{Backend, Policy, Sandbox, Tracker, Waiting};
+use ringfence::{Backend, Policy, Sandbox, Waiting};
 
-use super::variant::{Subject, Variant};
+use super::variant::{Action, Closure, Subject, Variant};
 use super::work;
 
 /// A sandbox as a way to call functions.
@@ -39,13 +39,25 @@ impl Sandboxed {
     }
 }
 
-/// A sandbox that leaves no evidence and filters nothing, and one with the defaults: what `run` costs with and without.
-pub(crate) fn for_runs() -> io::Result<(Sandbox, Sandbox)> {
-    let confined = Sandbox::process().map_err(io::Error::other)?;
-    let unfiltered = Sandbox::builder().backend(Backend::Process).policy(Policy::unfiltered());
-    let unfiltered = unfiltered.tracker(Tracker::disabled()).build().map_err(io::Error::other)?;
-    Ok((confined, unfiltered))
+/// `run` of a closure that captures its argument, with the default policy and without a filter on system calls.
+pub(crate) fn runs() -> io::Result<Vec<Box<dyn Action>>> {
+    let run = |name: &'static str, policy: Policy| -> io::Result<Box<dyn Action>> {
+        let sandbox = Sandbox::builder().backend(Backend::Process).policy(policy).build();
+        let sandbox = sandbox.map_err(io::Error::other)?;
+        let captured: Vec<u8> = (0..64).collect();
+        Ok(Box::new(Closure::new(name, move || {
+            let sum = sandbox.run(|| work::sum(&captured)).map_err(io::Error::other)?;
+            match sum == work::sum(&captured) {
+                true => Ok(()),
+                false => Err(io::Error::new(io::ErrorKind::InvalidData, "wrong answer")),
+            }
+        })))
+    };
+    Ok(vec![run(RUN, Policy::compute())?, run(RUN_UNFILTERED, Policy::unfiltered())?])
 }
+
+pub(crate) const RUN: &str = "ringfence run";
+pub(crate) const RUN_UNFILTERED: &str = "ringfence run, no system-call filter";
 
 impl Variant for Sandboxed {
     fn name(&self) -> &str {
@@ -63,6 +75,8 @@ impl Subject for Sandboxed {
     }
 
     fn add(&mut self, bytes: &[u8], k: u64) -> io::Result<Vec<u8>> {
-        self.sandbox.call(|(bytes, k): (&[u8], u64)| work::add(bytes, k), (bytes, k)).map_err(io::Error::other)
+        self.sandbox
+            .call(|(bytes, k): (&[u8], u64)| work::add(bytes, k), (bytes, k))
+            .map_err(io::Error::other)
     }
 }

@@ -65,7 +65,7 @@ impl Entry {
             assert!(
                 size_of::<F>() == 0,
                 "`call` takes a function or closure that captures nothing; use `run`"
-            )
+            );
         };
         Self(call::<C, F, A, R>)
     }

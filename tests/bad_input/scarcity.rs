@@ -109,7 +109,7 @@ fn no_more_descriptors() {
             worked(sandbox.session().and_then(|mut session| session.call(|x: u64| x, 7_u64)))
         });
         // A crash is told as such, also where there is no room for its successor.
-        for room in 0..16 {
+        for room in (0..16).chain(0..16).chain(0..16) {
             with_room(room, &|| {
                 let error = sandbox.call(|()| std::process::abort(), ()).map(|(): ()| ()).unwrap_err();
                 assert!(matches!(&error, Error::Os(_)) || error.fault().is_some(), "{error:?}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, Taken};
 use super::registers::Registers;
 use crate::images::Images;
 
@@ -17,6 +17,7 @@ use crate::images::Images;
 #[derive(Clone, Debug, Default)]
 pub struct Backtrace {
     stack: Option<Arc<Stack>>,
+    taken: Taken,
     pcs: OnceLock<Vec<u64>>,
     frames: OnceLock<Vec<Frame>>,
 }
@@ -38,14 +39,19 @@ impl Backtrace {
     /// addresses.
     #[must_use]
     pub fn new(pcs: Vec<u64>) -> Self {
-        Self { stack: None, pcs: OnceLock::from(pcs), frames: OnceLock::new() }
+        Self { pcs: OnceLock::from(pcs), ..Self::default() }
     }
 
     /// Keeps a copy of the stack, from the address `start` upward, to be unwound when the addresses are first asked for.
     #[must_use]
     pub fn of_stack(images: Arc<Images>, registers: Registers, start: u64, bytes: Vec<u8>) -> Self {
         let stack = Arc::new(Stack { images, registers, start, bytes });
-        Self { stack: Some(stack), pcs: OnceLock::new(), frames: OnceLock::new() }
+        Self { stack: Some(stack), ..Self::default() }
+    }
+
+    /// Says that it was taken by the hook of a panic.
+    pub(super) fn taken_by_the_panic(&mut self) {
+        self.taken = Taken::ByThePanic;
     }
 
     /// The addresses, innermost first, 64 at most.
@@ -89,6 +95,12 @@ impl Backtrace {
         })
     }
 
+    /// The number of the first frame of the user's, and these frames.
+    fn of_the_user(&self) -> (usize, &[Frame]) {
+        let range = frame::of_the_user(self.frames(), self.taken);
+        (range.start, self.frames().get(range).unwrap_or_default())
+    }
+
     /// The innermost function of the program's own: in no library, and not of Rust's runtime or standard library. That is where to
     /// look first, not who is to blame.
     ///
@@ -96,7 +108,7 @@ impl Backtrace {
     /// As [`frames`](Self::frames).
     #[must_use]
     pub fn culprit(&self) -> Option<&Frame> {
-        frame::culprit(self.frames())
+        frame::culprit(self.of_the_user().1)
     }
 }
 
@@ -132,7 +144,8 @@ fn push_frames(images: &Images, pc: u64, lookup: u64, frames: &mut Vec<Frame>) {
 /// frame keeps its number. `{:#}` shows them as well.
 impl fmt::Display for Backtrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        frame::write_frames(f, self.frames())
+        let (first, frames) = if f.alternate() { (0, self.frames()) } else { self.of_the_user() };
+        frame::write_frames(f, frames, first)
     }
 }
 
@@ -152,7 +165,7 @@ pub(super) mod tests {
 
     pub(in crate::fault) fn with_frames(frames: Vec<Frame>) -> Backtrace {
         let pcs = OnceLock::from(vec![0x10; frames.len()]);
-        Backtrace { stack: None, pcs, frames: OnceLock::from(frames) }
+        Backtrace { pcs, frames: OnceLock::from(frames), ..Backtrace::default() }
     }
 
     #[test]
@@ -166,13 +179,17 @@ pub(super) mod tests {
         let short = backtrace.to_string();
         assert_eq!(short, "  0: user::inner\n        at src/a.rs:7\n  1: user::outer\n        at src/a.rs:7");
         assert!(format!("{backtrace:#}").ends_with("  3: main\n        at src/a.rs:7"));
+        let mut glue = frame("core::ops::function::Fn::call");
+        glue.file = Some(PathBuf::from("/rustc/0/library/core/src/ops/function.rs"));
+        let called = with_frames(vec![frame("user::inner"), glue, frame("rt::__ringfence_begin_call")]);
+        assert_eq!(called.to_string(), "  0: user::inner\n        at src/a.rs:7");
     }
 
     #[test]
     fn the_frames_of_a_panic_are_shown_on_demand_only() {
         let names =
             ["std::panicking::panic_with_hook", "__rustc::rust_begin_unwind", "core::panicking::panic_fmt"];
-        let mut frames: Vec<Frame> = names.into_iter().map(frame).collect();
+        let mut frames: Vec<Frame> = names.map(frame).to_vec();
         frames.push(frame("user::boom"));
         let backtrace = with_frames(frames.clone());
         assert_eq!(backtrace.to_string(), "  3: user::boom\n        at src/a.rs:7");
@@ -182,6 +199,13 @@ pub(super) mod tests {
         frames.insert(0, frame("<user::Value as core::fmt::Display>::fmt"));
         let text = with_frames(frames).to_string();
         assert!(text.starts_with("  0: <user::Value as core::fmt::Display>::fmt\n"), "{text}");
+        // Unless it is the panic's own hook that looked.
+        let mut by_the_hook =
+            with_frames([vec![frame("hook")], names.map(frame).to_vec(), vec![frame("user::boom")]].concat());
+        assert_eq!(by_the_hook.culprit().and_then(|frame| frame.symbol.as_deref()), Some("hook"));
+        by_the_hook.taken_by_the_panic();
+        assert_eq!(by_the_hook.to_string(), "  4: user::boom\n        at src/a.rs:7");
+        assert_eq!(by_the_hook.culprit().and_then(|frame| frame.symbol.as_deref()), Some("user::boom"));
         // So is code of the standard library that no panic called.
         let text = with_frames(vec![frame("core::ptr::write"), frame("user::boom")]).to_string();
         assert!(text.starts_with("  0: core::ptr::write\n"), "{text}");

@@ -1,6 +1,7 @@
 //! One function of a backtrace, and a list of them as text.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// One function on the stack; one that was inlined has a frame of its own, before that of the function it is in.
@@ -64,12 +65,21 @@ impl Frame {
             || self.named(|name| RUNTIME.iter().any(|start| name.starts_with(start)))
     }
 
-    /// Whether it takes part in a panic and is no user's: Rust's runtime, the C library below it, the hook that notes the panic.
-    fn is_of_a_panic(&self) -> bool {
-        let of_libc = self.object.as_deref().and_then(|object| object.file_name());
-        self.is_rust_s()
-            || self.named(|name| name.trim_start_matches('<').starts_with("ringfence_process::inside::"))
-            || of_libc.is_some_and(|name| name.as_encoded_bytes().starts_with(b"libc."))
+    /// Whether it is the standard library's way of calling a function that is given as a value.
+    fn is_call_glue(&self) -> bool {
+        self.file
+            .as_deref()
+            .is_some_and(|file| file.starts_with("/rustc") && file.ends_with("core/src/ops/function.rs"))
+    }
+
+    /// Whether it is of Rust's runtime or of the C library below it, as what raises a panic and ends in an abort is.
+    fn is_of_a_runtime(&self) -> bool {
+        let library = self.object.as_deref().and_then(|object| object.file_name());
+        self.is_rust_s() || library.is_some_and(|name| name.as_encoded_bytes().starts_with(b"libc."))
+    }
+
+    fn is_panic_entry(&self) -> bool {
+        self.named(|name| PANIC_ENTRIES.iter().any(|entry| name.contains(entry)))
     }
 
     /// Whether it looks the same as another, whatever its address.
@@ -80,40 +90,49 @@ impl Frame {
     }
 }
 
-/// The frames inside the one through which the runtime called user code, all of them if there is none.
-fn inside(frames: &[Frame]) -> &[Frame] {
+/// Who looked where the inside was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The handler of the signal that stopped it.
+    #[default]
+    AtTheStop,
+    /// The hook that a panic calls, so that the innermost frames are those of the panic and of the hook.
+    ByThePanic,
+}
+
+/// The numbers of the frames that are the user's, as far as that can be told.
+pub(super) fn of_the_user(frames: &[Frame], taken: Taken) -> Range<usize> {
     let begin = frames.iter().position(|frame| frame.named(|name| name.contains(BEGIN_MARKER)));
-    begin.and_then(|begin| frames.get(..begin)).unwrap_or(frames)
-}
-
-/// How many frames at the start are those of a panic on its way, with nothing of the user's among them.
-fn of_the_panic(frames: &[Frame]) -> usize {
-    let leading = frames.iter().take_while(|frame| frame.is_of_a_panic()).count();
-    let entered = frames
-        .iter()
-        .take(leading)
-        .any(|frame| frame.named(|name| PANIC_ENTRIES.iter().any(|entry| name.contains(entry))));
-    if entered { leading } else { 0 }
-}
-
-/// The innermost function of the program's own: in no library, and not Rust's.
-pub(super) fn culprit(frames: &[Frame]) -> Option<&Frame> {
-    inside(frames).iter().find(|frame| frame.symbol.is_some() && frame.object.is_none() && !frame.is_rust_s())
-}
-
-/// Writes the user's frames, or in the alternate form all, with runs of equal ones cut short.
-pub(super) fn write_frames(f: &mut fmt::Formatter<'_>, frames: &[Frame]) -> fmt::Result {
-    let (skipped, shown) = if f.alternate() {
-        (0, frames)
-    } else {
-        let inside = inside(frames);
-        (of_the_panic(inside), inside)
+    let mut end = begin.unwrap_or(frames.len());
+    if begin.is_some() {
+        let glue = frames.iter().take(end).rev().take_while(|frame| frame.is_call_glue()).count();
+        end -= glue;
+    }
+    let inside = frames.get(..end).unwrap_or_default();
+    let of_a_runtime =
+        |from: usize| inside.iter().skip(from).take_while(|frame| frame.is_of_a_runtime()).count();
+    let entry = inside.iter().position(Frame::is_panic_entry);
+    let start = match (taken, entry) {
+        (Taken::ByThePanic, Some(entry)) => entry + of_a_runtime(entry),
+        // A crash in what a panic prints is the user's: only where there is nothing of the user's before the entry is it left out.
+        (Taken::AtTheStop, Some(entry)) if of_a_runtime(0) > entry => of_a_runtime(0),
+        _ => 0,
     };
-    let mut index = skipped;
+    start..end
+}
+
+/// The innermost of these functions that is the program's own: in no library, and not Rust's.
+pub(super) fn culprit(frames: &[Frame]) -> Option<&Frame> {
+    frames.iter().find(|frame| frame.symbol.is_some() && frame.object.is_none() && !frame.is_rust_s())
+}
+
+/// Writes frames, numbered from `first` on, with runs of equal ones cut short.
+pub(super) fn write_frames(f: &mut fmt::Formatter<'_>, frames: &[Frame], first: usize) -> fmt::Result {
+    let mut index = first;
     let mut separator = "";
-    for run in shown.get(skipped..).unwrap_or_default().chunk_by(Frame::resembles) {
-        let Some(first) = run.first() else { continue };
-        write!(f, "{separator}{index:>3}: {first}")?;
+    for run in frames.chunk_by(Frame::resembles) {
+        let Some(frame) = run.first() else { continue };
+        write!(f, "{separator}{index:>3}: {frame}")?;
         separator = "\n";
         match run.len() {
             1 => {}

@@ -53,8 +53,11 @@ impl Fault {
         kind: FaultKind,
         phase: Phase,
         elapsed: Duration,
-        details: Details,
+        mut details: Details,
     ) -> Self {
+        if kind == FaultKind::Panic {
+            details.backtrace.taken_by_the_panic();
+        }
         Self { backend, kind, phase, elapsed, details }
     }
 

@@ -78,3 +78,15 @@ fn arguments_that_do_not_fit_name_the_limit() {
     let refused = direct().call(|_: &[u8]| (), &[0_u8; 5000][..]).unwrap_err();
     assert_eq!(refused.to_string(), "the arguments do not fit into the request limit of 4096 bytes");
 }
+
+#[test]
+fn no_frame_of_ours_is_between_the_marker_and_the_user_s_function() {
+    let trace = || std::backtrace::Backtrace::force_capture().to_string();
+    let by_call = direct().call(move |_: u8| trace(), 1_u8).unwrap();
+    let by_run = direct().run(trace).unwrap();
+    for (trace, marker) in [(by_call, "__ringfence_begin_call"), (by_run, "__ringfence_begin_run")] {
+        let frames: Vec<&str> = trace.lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
+        let begin = frames.iter().position(|frame| frame.contains(marker)).expect(&trace);
+        assert!(frames[begin - 1].contains("sandbox::tests::"), "{trace}");
+    }
+}
