@@ -29,7 +29,6 @@ fn judge(result: Result<Answer, Error>, row: &Row) -> Result<Does, String> {
     };
     match error.fault().map(ringfence::Fault::kind) {
         Some(FaultKind::Syscall { number: Some(number) }) => Ok(Does::Denied(*number)),
-        Some(FaultKind::Syscall { number: None }) => Ok(Does::DeniedUnnamed),
         Some(FaultKind::Panic) => Ok(Does::Panics),
         Some(FaultKind::Abort) => Ok(Does::Aborts),
         Some(FaultKind::Exit { code }) => Ok(Does::Exits(*code)),

@@ -11,6 +11,7 @@ use ringfence_core::backend::Isolate;
 
 use crate::shared::{Pending, Shared};
 use crate::worker::Worker;
+use crate::zygote::Haste;
 
 /// The call of a worker after which a missing spare is asked for.
 const STOCK_UP_AT: u32 = 2;
@@ -61,9 +62,9 @@ pub(crate) struct Loan {
 impl Pool {
     /// A pool with one worker that is known to serve, and a spare on its way.
     pub(crate) fn new(shared: Arc<Shared>, most: usize) -> Result<Self, Error> {
-        let first = shared.request()?.collect(0)?;
+        let first = shared.request(Haste::Now)?.collect(0)?;
         first.await_ready()?;
-        let spare = Spare::Asked(shared.request()?);
+        let spare = Spare::Asked(shared.request(Haste::Later)?);
         let state = State { idle: vec![Box::new(first)], live: 1, spare, lost: Vec::new(), generation: 0 };
         Ok(Self { shared, state: Mutex::new(state), returned: Condvar::new(), most })
     }
@@ -176,7 +177,7 @@ impl Pool {
             }
             _ => {}
         }
-        let wanted = self.shared.request()?;
+        let wanted = self.shared.request(Haste::Now)?;
         // Losses come in rows: the next one should find a spare.
         self.stock_up();
         Ok(Box::new(wanted.collect(generation)?))
@@ -189,7 +190,7 @@ impl Pool {
         if !matches!(self.state().spare, Spare::Missing) {
             return;
         }
-        match self.shared.request() {
+        match self.shared.request(Haste::Later) {
             Ok(spare) => {
                 let surplus = std::mem::replace(&mut self.state().spare, Spare::Asked(spare));
                 drop(surplus);

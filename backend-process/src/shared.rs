@@ -15,7 +15,7 @@ use crate::confine::{Filters, OwnSize, null_device};
 use crate::cpu::Placement;
 use crate::layout::Layout;
 use crate::worker::Worker;
-use crate::zygote::{Armed, End, Link, Setup, early_images};
+use crate::zygote::{Armed, End, Haste, Link, Setup, early_images};
 
 /// How long the zygote may take to say how a worker ended, once it is dead.
 const OBITUARY: Duration = Duration::from_secs(2);
@@ -92,18 +92,18 @@ impl Shared {
     }
 
     /// Asks the zygote for a worker, of a new zygote if the old one is gone.
-    pub(crate) fn request(self: &Arc<Self>) -> Result<Pending, Error> {
+    pub(crate) fn request(self: &Arc<Self>, haste: Haste) -> Result<Pending, Error> {
         let slot = next_isolate();
         let (channel, file) = Channel::new(self.layout)?;
         let capture = Capture::new()?;
         let mut link = self.link();
-        if let Err(errno) = link.request(slot, file.as_fd(), capture.as_fd()) {
+        if let Err(errno) = link.request(slot, haste, file.as_fd(), capture.as_fd()) {
             if link.is_alive() && errno != Errno::EPIPE {
                 return Err(Error::os("ask for a worker", errno));
             }
             tracing::warn!("the zygote is gone, starting another");
             *link = Link::start(setup(&self.config, &self.placement), self.config.policy.lent())?;
-            let asked = link.request(slot, file.as_fd(), capture.as_fd());
+            let asked = link.request(slot, haste, file.as_fd(), capture.as_fd());
             asked.map_err(|errno| Error::os("ask for a worker", errno))?;
         }
         let zygote = link.number();

@@ -367,8 +367,9 @@ unsafe impl Isolate for Worker {
             Waited::Replied => self.answered(bytes),
             Waited::Crashed | Waited::Dead => {
                 let word = words.phase().load(Ordering::Relaxed);
-                if self.calls == 0 && word == phase::UNFIT {
-                    // No work has run in it that could have written this.
+                // Work that runs in a worker for the first time could write the same, and end the same way: it is given up either way.
+                let unfit = self.calls == 0 && word == phase::UNFIT && self.is_dead();
+                if unfit && self.shared.end_of(self.slot) == End::Exited(1) {
                     self.condemn();
                     return Err(self.unfit());
                 }

@@ -40,8 +40,6 @@ pub enum Does {
     Refused(i32),
     /// A fault: a system call that the policy denies.
     Denied(i64),
-    /// A fault: a system call that the policy denies, whose number is not known.
-    DeniedUnnamed,
     /// A fault: a panic.
     Panics,
     /// A fault: an abort.

@@ -83,6 +83,19 @@ const REFUSED: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
     libc::SYS_ioctl,
+    libc::SYS_getdents64,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_rmdir,
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
 ];
 
 /// What the zygote needs to make workers, and a worker to become one.
@@ -195,7 +208,11 @@ fn compute_rules(policy: &Policy, processes: Processes) -> Rules {
     rules.insert(libc::SYS_fcntl, Rule::OneOf { argument: 1, values: READ_FLAGS });
     let thread = libc::CLONE_THREAD as u32;
     match processes {
-        Processes::Forbidden => {}
+        Processes::Forbidden => {
+            // Code that can do without a thread goes on; a fork is a fault.
+            let errno = libc::EAGAIN as u16;
+            rules.insert(libc::SYS_clone, Rule::RefuseMasked { argument: 0, mask: thread, errno });
+        }
         Processes::Threads => {
             let threads_only = Rule::Masked { argument: 0, mask: thread | ESCAPING, value: thread };
             rules.insert(libc::SYS_clone, threads_only);
@@ -205,9 +222,9 @@ fn compute_rules(policy: &Policy, processes: Processes) -> Rules {
             rules.extend([libc::SYS_fork, libc::SYS_vfork, libc::SYS_wait4].map(|call| (call, Rule::Allow)));
         }
     }
+    // glibc tries clone3 first, whose flags lie in memory that a filter cannot see, and falls back to clone on ENOSYS.
+    rules.insert(libc::SYS_clone3, Rule::Refuse(libc::ENOSYS as u16));
     if processes != Processes::Forbidden {
-        // glibc tries clone3 first, whose flags lie in memory that a filter cannot see, and falls back to clone on ENOSYS.
-        rules.insert(libc::SYS_clone3, Rule::Refuse(libc::ENOSYS as u16));
         // Threads name themselves.
         rules.insert(libc::SYS_prctl, Rule::OneOf { argument: 0, values: &[libc::PR_SET_NAME as u32] });
     }

@@ -23,6 +23,8 @@ pub(crate) enum Rule {
     Refuse(u16),
     /// Anything where the masked argument has this value.
     Masked { argument: u8, mask: u32, value: u32 },
+    /// An error number where the argument has any of these bits; else nothing, with a signal.
+    RefuseMasked { argument: u8, mask: u32, errno: u16 },
     /// Anything where the argument is one of these.
     OneOf { argument: u8, values: &'static [u32] },
     /// Anything where both arguments are zero, in all 64 bits.
@@ -103,6 +105,10 @@ fn decide(rule: Rule) -> BpfProgram {
         Rule::Masked { argument, mask, value } => {
             let masked = sock_filter { code: (BPF_ALU | BPF_AND | BPF_K) as u16, jt: 0, jf: 0, k: mask };
             vec![load(low_half(argument)), masked, jump(BPF_JEQ, value, 0, 1), allow, trap]
+        }
+        Rule::RefuseMasked { argument, mask, errno } => {
+            let refuse = answer(SECCOMP_RET_ERRNO | u32::from(errno));
+            vec![load(low_half(argument)), jump(BPF_JSET, mask, 0, 1), refuse, trap]
         }
         Rule::OneOf { argument, values } => {
             let mut program = vec![load(low_half(argument))];
@@ -223,6 +229,9 @@ mod tests {
         let thread = Rule::Masked { argument: 0, mask: 0x11, value: 0x10 };
         assert!(allowed(thread, [0x1f0 & !1, 0, 0, 0, 0, 0]));
         assert!(!allowed(thread, [0x11, 0, 0, 0, 0, 0]) && !allowed(thread, [0; 6]));
+        let no_thread = of(&[(7, Rule::RefuseMasked { argument: 0, mask: 0x10, errno: 11 })], Rule::Allow);
+        assert_eq!(run(&no_thread, ARCH_X86_64, 7, [0x10, 0, 0, 0, 0, 0]), SECCOMP_RET_ERRNO | 11);
+        assert_eq!(run(&no_thread, ARCH_X86_64, 7, [0x11 & 1, 0, 0, 0, 0, 0]), SECCOMP_RET_TRAP);
         let command = Rule::OneOf { argument: 1, values: &[1, 3] };
         assert!(allowed(command, [0, 1, 0, 0, 0, 0]) && allowed(command, [0, 3, 0, 0, 0, 0]));
         assert!(!allowed(command, [0, 2, 0, 0, 0, 0]) && !allowed(command, [0; 6]));

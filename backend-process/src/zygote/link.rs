@@ -16,7 +16,7 @@ use ringfence_core::Error;
 use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
 
 use crate::zygote::process::{Ends, live};
-use crate::zygote::protocol::{Armed, Command, End, Notice, Seed, Setup};
+use crate::zygote::protocol::{Armed, Command, End, Haste, Notice, Seed, Setup};
 use crate::zygote::{birth, early, packet};
 
 /// How long a zygote may take to answer before it counts as lost.
@@ -116,11 +116,12 @@ impl Link {
     pub(crate) fn request(
         &mut self,
         slot: u64,
+        haste: Haste,
         channel: BorrowedFd<'_>,
         capture: BorrowedFd<'_>,
     ) -> Result<(), Errno> {
         self.drain()?;
-        self.tell(Command::Spawn { slot }, &[channel.as_raw_fd(), capture.as_raw_fd()])?;
+        self.tell(Command::Spawn { slot, haste }, &[channel.as_raw_fd(), capture.as_raw_fd()])?;
         self.records.insert(slot, Record::default());
         Ok(())
     }

@@ -13,7 +13,7 @@ mod protocol;
 
 pub(crate) use self::birth::{adopt_descriptor, vanish};
 pub(crate) use self::link::{Link, Spawned};
-pub(crate) use self::protocol::{Armed, End, Setup};
+pub(crate) use self::protocol::{Armed, End, Haste, Setup};
 
 pub use self::early::early;
 pub(crate) use self::early::{images as early_images, was_alone};

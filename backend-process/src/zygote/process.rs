@@ -27,7 +27,7 @@ use crate::layout::{Layout, Words, phase, reply};
 use crate::mapping::{Mapping, PAGE_BYTES};
 use crate::zygote::birth::{adopt_descriptor, vanish};
 use crate::zygote::packet;
-use crate::zygote::protocol::{Armed, Command, End, Notice, Setup};
+use crate::zygote::protocol::{Armed, Command, End, Haste, Notice, Setup};
 
 /// The zygote's ends.
 pub(crate) struct Ends {
@@ -106,7 +106,7 @@ fn tend(ends: &Ends, host: &OwnedFd, nursery: &Nursery, workers: &mut Vec<Worker
             continue;
         }
         match next(ends)? {
-            Some((Command::Spawn { slot }, files)) => match nursery.spawn(slot, files) {
+            Some((Command::Spawn { slot, haste }, files)) => match nursery.spawn(slot, haste, files) {
                 Ok(worker) => {
                     let pid = worker.pid.as_raw();
                     let pidfd = worker.pidfd.as_raw_fd();
@@ -162,11 +162,11 @@ impl Nursery {
         }
     }
 
-    fn spawn(&self, slot: u64, files: Vec<OwnedFd>) -> Result<Worker, Errno> {
+    fn spawn(&self, slot: u64, haste: Haste, files: Vec<OwnedFd>) -> Result<Worker, Errno> {
         let [channel, capture] = <[OwnedFd; 2]>::try_from(files).map_err(|_| Errno::EPROTO)?;
         let state = Mapping::shared_part(channel.as_fd(), self.layout.state(), PAGE_BYTES).map_err(|_| Errno::ENOMEM)?;
         state.keep_from_children().map_err(|_| Errno::ENOMEM)?;
-        let birth = Birth { nursery: self, channel, capture };
+        let birth = Birth { nursery: self, channel, capture, haste };
         let top = self.stacks.work.as_ref().map_or(0, Mapping::end_address);
         let mut pidfd: c_int = -1;
         let flags = libc::SIGCHLD | libc::CLONE_PIDFD;
@@ -238,6 +238,7 @@ struct Birth<'z> {
     nursery: &'z Nursery,
     channel: OwnedFd,
     capture: OwnedFd,
+    haste: Haste,
 }
 
 extern "C" fn grow_up(birth: *mut c_void) -> c_int {
@@ -257,7 +258,9 @@ impl Birth<'_> {
             words.phase().store(phase::UNFIT, Ordering::Release);
             vanish(1);
         }
-        inside::warm_up(&channel, &nursery.stacks);
+        if self.haste == Haste::Later {
+            inside::warm_up(&channel, &nursery.stacks);
+        }
         let waiting = if nursery.setup.spin { Waiting::Spin } else { Waiting::Sleep };
         inside::serve(channel, waiting)
     }

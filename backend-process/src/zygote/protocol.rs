@@ -28,12 +28,23 @@ pub(crate) enum Command {
     Spawn {
         /// The number the host knows it by.
         slot: u64,
+        /// How soon it is wanted.
+        haste: Haste,
     },
     /// Kill a worker whose pidfd the host could not receive.
     Discard {
         /// Its number.
         slot: u64,
     },
+}
+
+/// How soon a worker is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Haste {
+    /// A caller waits for it.
+    Now,
+    /// It will stand ready, and has time to get warm.
+    Later,
 }
 
 /// From a zygote to the host.

@@ -48,7 +48,7 @@ impl Portable for Returns {
 }
 
 fn direct() -> Sandbox {
-    let limits = Limits::default().request_bytes(4096).reply_bytes(4096);
+    let limits = Limits::default().request_bytes(4096).reply_bytes(64 << 10);
     let config = Config { limits: limits.clone(), ..Config::default() };
     Sandbox::new(Box::new(Direct::new(&config).unwrap()), &limits, Tracker::default())
 }

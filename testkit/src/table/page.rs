@@ -49,7 +49,6 @@ fn words(does: Does) -> String {
             let name = syscall_name(number).map_or_else(|| number.to_string(), |name| format!("`{name}`"));
             format!("fault: system call {name}")
         }
-        Does::DeniedUnnamed => "fault: system call, unnamed".to_owned(),
         Does::Panics => "fault: panic".to_owned(),
         Does::Aborts => "fault: abort".to_owned(),
         Does::Exits(status) => format!("fault: exit {status}"),

@@ -56,8 +56,7 @@ rows! {
     catch_unwind => Row::new("panic caught by `catch_unwind`", language::catch_panic);
     panic => Row::new("panic that nothing catches", language::leave_panic).everywhere(Does::Panics);
     index_out_of_range => Row::new("index out of range", language::overflow_index).everywhere(Does::Panics);
-    spawn_thread => Row::new("`thread::spawn`", language::spawn_thread).process(Does::DeniedUnnamed)
-        .remark("`clone`; glibc blocks all signals around it, so that the kernel kills without a report");
+    spawn_thread => Row::new("`thread::spawn`", language::spawn_thread).process(Does::Refused(libc::EAGAIN));
     spawn_thread_allowed => Row::new("`thread::spawn` with `Processes::Threads`", language::spawn_thread)
         .processes(Processes::Threads);
     thread_current => Row::new("`thread::current`", language::name_thread);
@@ -94,8 +93,7 @@ rows! {
     abort => Row::new("`process::abort`", language::abort).process(Does::Aborts).direct(ABORTS);
     read_file => Row::new("open a file to read", kernel::read_file).process(Does::Refused(libc::EACCES));
     write_file => Row::new("open a file to write", kernel::write_file).process(Does::Refused(libc::EACCES));
-    remove_file => Row::new("`fs::remove_file`", kernel::remove_file).process(Does::Denied(libc::SYS_unlink))
-        .remark("a fault, not an error");
+    remove_file => Row::new("`fs::remove_file`", kernel::remove_file).process(Does::Refused(libc::EACCES));
     file_status => Row::new("`fs::metadata`", kernel::file_status).process(Does::Refused(libc::EACCES));
     current_dir => Row::new("`env::current_dir`", kernel::current_directory).process(Does::Refused(libc::EACCES));
     is_terminal => Row::new("`is_terminal`", kernel::is_terminal).remark("`false` inside");
