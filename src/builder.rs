@@ -144,7 +144,9 @@ impl Builder {
             Backend::Auto | Backend::Fastest | Backend::Process => {
                 Box::new(Process::new(&self.config, self.threat)?)
             }
-            Backend::Mpk => return Err(Unavailable::backend("mpk", "this version does not have it yet").into()),
+            Backend::Mpk => {
+                return Err(Unavailable::backend("mpk", "this version does not have it yet").into());
+            }
             Backend::Direct => {
                 if let Some(threat) = self.threat {
                     return Err(Direct::refuse(threat).into());

@@ -35,7 +35,8 @@ impl Remains {
             || kind == FaultKind::Panic
         {
             let registers = report.registers();
-            details.backtrace = Backtrace::of_stack(Arc::clone(images), registers, report.head.stack_start, stack);
+            details.backtrace =
+                Backtrace::of_stack(Arc::clone(images), registers, report.head.stack_start, stack);
             details.registers = Some(Box::new(registers));
         }
         match report.ending() {

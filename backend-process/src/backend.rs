@@ -60,7 +60,9 @@ impl Process {
             for item in AGAINST_HOSTILE {
                 if guarantees.status(item) != Status::Enforced {
                     let reason = guarantees.get(item).map(|entry| entry.detail.clone()).unwrap_or_default();
-                    return Err(Unavailable::threat(NAME, Threat::Hostile, format!("{item}: {reason}")).into());
+                    return Err(
+                        Unavailable::threat(NAME, Threat::Hostile, format!("{item}: {reason}")).into()
+                    );
                 }
             }
         }
@@ -255,11 +257,9 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     match (shared.filters.is_empty(), armed.filter) {
         (true, _) => all.set(Item::SystemCalls, NotAvailable, "the policy asks for no filter"),
         (false, 0) => all.set(Item::SystemCalls, Enforced, "seccomp filter, armed in the zygote"),
-        (false, errno) => all.set(
-            Item::SystemCalls,
-            NotAvailable,
-            format!("seccomp: {}", Errno::from_raw(errno).desc()),
-        ),
+        (false, errno) => {
+            all.set(Item::SystemCalls, NotAvailable, format!("seccomp: {}", Errno::from_raw(errno).desc()));
+        }
     }
     all.set(Item::Descriptors, Enforced, "all others are closed by close_range");
     let (privileges, reason) = match armed.privileges {
@@ -290,7 +290,9 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     match (filtered, shared.config.limits.process_limit()) {
         (false, _) => all.set(Item::Processes, NotAvailable, "there is no filter on system calls"),
         (true, Processes::Forbidden) => all.set(Item::Processes, Enforced, "seccomp denies clone and fork"),
-        (true, Processes::Threads) => all.set(Item::Processes, Enforced, "seccomp permits clone for threads only, in any number"),
+        (true, Processes::Threads) => {
+            all.set(Item::Processes, Enforced, "seccomp permits clone for threads only, in any number");
+        }
         (true, Processes::Allowed) => {
             all.set(Item::Processes, BestEffort, "children are killed with the isolate's group, not counted");
         }
@@ -303,6 +305,10 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
         (false, None) => (BestEffort, "threads cannot be counted without /proc".into()),
     };
     all.set(Item::ForkedAlone, alone, why);
-    all.set(Item::CrashReports, BestEffort, "written by the dying isolate itself, so hostile code can forge them");
+    all.set(
+        Item::CrashReports,
+        BestEffort,
+        "written by the dying isolate itself, so hostile code can forge them",
+    );
     all
 }

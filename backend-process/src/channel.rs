@@ -122,7 +122,8 @@ impl Channel {
     pub(crate) fn give_back(&self, request_bytes: usize, reply_bytes: usize) {
         // Each area begins on the page of its header, which is kept.
         let state = self.layout.state();
-        let areas = [(0, Layout::REQUEST + request_bytes), (state, self.layout.reply() - state + reply_bytes)];
+        let areas =
+            [(0, Layout::REQUEST + request_bytes), (state, self.layout.reply() - state + reply_bytes)];
         for (start, used) in areas {
             if used > KEPT_BYTES {
                 self.mapping.give_back(start + KEPT_BYTES, pages(used) - KEPT_BYTES);
@@ -143,7 +144,8 @@ impl Channel {
 pub(crate) fn sealed_file(name: &std::ffi::CStr, bytes: usize) -> Result<OwnedFd, Error> {
     let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
         .map_err(|errno| Error::os("create shared memory", errno))?;
-    let length = i64::try_from(bytes).map_err(|_| Error::os("size shared memory", nix::errno::Errno::EFBIG))?;
+    let length =
+        i64::try_from(bytes).map_err(|_| Error::os("size shared memory", nix::errno::Errno::EFBIG))?;
     ftruncate(&file, length).map_err(|errno| Error::os("size shared memory", errno))?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::os("seal shared memory", errno))?;

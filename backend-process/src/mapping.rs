@@ -92,7 +92,7 @@ impl Mapping {
 
     /// The address of a page within the mapping.
     fn part(&self, offset: usize) -> Option<NonNull<u8>> {
-        (offset % PAGE_BYTES == 0 && offset < self.bytes.get()).then(|| {
+        (offset.is_multiple_of(PAGE_BYTES) && offset < self.bytes.get()).then(|| {
             // SAFETY: the offset was just found to lie within the mapping.
             unsafe { self.start.add(offset) }
         })

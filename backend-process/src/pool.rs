@@ -168,7 +168,9 @@ impl Pool {
     fn fresh(&self, generation: u64) -> Result<Box<Worker>, Error> {
         let spare = std::mem::replace(&mut self.state().spare, Spare::Missing);
         match spare {
-            Spare::Ready(worker) if worker.generation() == generation && !worker.is_dead() => return Ok(worker),
+            Spare::Ready(worker) if worker.generation() == generation && !worker.is_dead() => {
+                return Ok(worker);
+            }
             // A spare can be lost with its zygote, or have been refused; a new one says why.
             Spare::Asked(pending) if pending.is_current() => {
                 if let Ok(worker) = pending.collect(generation) {

@@ -91,7 +91,7 @@ impl Report {
 
     /// Forgets an earlier report.
     pub(crate) fn clear(area: NonNull<u8>) {
-        let report = area.as_ptr().cast::<Area>();
+        let report = area.cast::<Area>().as_ptr();
         // SAFETY: the area is mapped, writable and page-aligned; no reference is formed.
         let signal = unsafe { addr_of_mut!((*report).head.signal) };
         // SAFETY: points to a mapped, aligned integer.
@@ -134,7 +134,8 @@ impl Report {
         const WRITE: i64 = 1 << 1;
         const FETCH: i64 = 1 << 4;
         const PAGE_FAULT: i64 = 14;
-        let register = |index: i32| usize::try_from(index).ok().and_then(|index| self.head.registers.get(index));
+        let register =
+            |index: i32| usize::try_from(index).ok().and_then(|index| self.head.registers.get(index));
         if register(libc::REG_TRAPNO) != Some(&PAGE_FAULT) {
             return None;
         }
@@ -151,7 +152,6 @@ impl Report {
         i64::from(self.head.syscall) == libc::SYS_tgkill && signal == Some(&i64::from(libc::SIGABRT))
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -115,7 +115,8 @@ impl Snapshot {
         let highest = kept.last().copied().unwrap_or(2);
         let limits = &self.shared.config.limits;
         // The host's own size would count all of its channels, of which this process has one, mapped by now.
-        let own_bytes = self.shared.own_size.as_ref().map(|_| OwnSize::measure()).transpose().map_err(step(7))?;
+        let own_bytes =
+            self.shared.own_size.as_ref().map(|_| OwnSize::measure()).transpose().map_err(step(7))?;
         let resources = Resources::new(limits, own_bytes, 0, highest);
         // A caller with real-time priority would lend it to code that may never give the CPU back.
         crate::cpu::take_turns();
@@ -151,7 +152,8 @@ impl Snapshot {
 
     /// Kills what is left, and says how the child ended. A host that reaps every child may have been faster.
     fn bury(&self, pid: Pid, pidfd: &OwnedFd) -> End {
-        if self.shared.config.limits.process_limit() != Processes::Forbidden || self.shared.filters.is_empty() {
+        if self.shared.config.limits.process_limit() != Processes::Forbidden || self.shared.filters.is_empty()
+        {
             // Before it is reaped, while its number cannot belong to anyone else.
             let _ = nix::sys::signal::killpg(pid, NixSignal::SIGKILL);
         }
@@ -245,11 +247,10 @@ unsafe impl Isolate for Snapshot {
         let verdict = self.attend(pid, &pidfd);
         let late = self.entered.elapsed() > self.shared.wall + LATE;
         let verdict = verdict.or_else(|| late.then_some(FaultKind::Timeout));
-        if verdict.is_some() {
-            if let Some(signal) = Signal::from_named_raw(WHERE_ARE_YOU) {
-                let _ = pidfd_send_signal(&pidfd, signal);
-                ended_within(pidfd.as_fd(), LAST_WORDS);
-            }
+        let overran = verdict.as_ref().and_then(|_| Signal::from_named_raw(WHERE_ARE_YOU));
+        if let Some(signal) = overran {
+            let _ = pidfd_send_signal(&pidfd, signal);
+            ended_within(pidfd.as_fd(), LAST_WORDS);
         }
         let end = self.bury(pid, &pidfd);
         self.judge(end, verdict)

@@ -2,7 +2,11 @@
 //! else.
 //!
 //! What is process-wide is changed in a process that runs that test only.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test's own helpers cannot have fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's own helpers cannot have fails the test"
+)]
 
 mod children;
 mod environment;

@@ -42,12 +42,8 @@ pub(crate) type Rules = BTreeMap<i64, Rule>;
 
 /// The program of these rules, with one for every other number. A call of another architecture's table kills.
 pub(crate) fn assemble(rules: &Rules, otherwise: Rule) -> BpfProgram {
-    let mut program = vec![
-        load(ARCH),
-        jump(BPF_JEQ, ARCH_X86_64, 1, 0),
-        answer(SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
+    let mut program =
+        vec![load(ARCH), jump(BPF_JEQ, ARCH_X86_64, 1, 0), answer(SECCOMP_RET_KILL_PROCESS), load(NUMBER)];
     program.extend(search(&intervals(rules, otherwise)));
     program
 }
@@ -149,7 +145,12 @@ fn jump(condition: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
 
 fn skip(count: usize) -> sock_filter {
     // Programs are limited to 4,096 instructions (`BPF_MAXINSNS`); the kernel refuses a longer one.
-    sock_filter { code: (BPF_JMP | libc::BPF_JA) as u16, jt: 0, jf: 0, k: u32::try_from(count).unwrap_or(u32::MAX) }
+    sock_filter {
+        code: (BPF_JMP | libc::BPF_JA) as u16,
+        jt: 0,
+        jf: 0,
+        k: u32::try_from(count).unwrap_or(u32::MAX),
+    }
 }
 
 fn answer(action: u32) -> sock_filter {
@@ -237,7 +238,9 @@ mod tests {
         assert!(!allowed(command, [0, 2, 0, 0, 0, 0]) && !allowed(command, [0; 6]));
         let own = Rule::Zero { arguments: [0, 2] };
         assert!(allowed(own, [0, 9, 0, 9, 9, 9]));
-        for arguments in [[1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [1 << 32, 0, 0, 0, 0, 0], [0, 0, 1 << 40, 0, 0, 0]] {
+        for arguments in
+            [[1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0], [1 << 32, 0, 0, 0, 0, 0], [0, 0, 1 << 40, 0, 0, 0]]
+        {
             assert!(!allowed(own, arguments));
         }
     }

@@ -196,10 +196,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     if let Some(report) = report() {
         // SAFETY: the kernel passes a valid ucontext to an SA_SIGINFO handler.
         let registers = unsafe { (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
-        // SAFETY: the kernel passes a valid siginfo.
-        let code = unsafe { (*info).si_code };
-        // SAFETY: si_addr reads a field of the valid siginfo; for signals without an address it is other plain data.
-        let address = unsafe { (*info).si_addr() } as usize;
+        // SAFETY: the kernel passes a valid siginfo, which nobody writes while the handler runs.
+        let about = unsafe { &*info };
+        let code = about.si_code;
+        // SAFETY: reads a field of the valid siginfo; for signals without an address it is other plain data.
+        let address = unsafe { about.si_addr() } as usize;
         let pointer = stack_pointer(&registers);
         set!(report, head.signal, signal);
         set!(report, head.code, code);

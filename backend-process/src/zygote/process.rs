@@ -15,12 +15,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid, getppid, setpgid};
-use rustix::process::pidfd_send_signal;
 use ringfence_core::{Limits, Policy, Processes, Waiting};
+use rustix::process::pidfd_send_signal;
 
 use crate::channel::Channel;
-use crate::cpu;
 use crate::confine::{self, Filters, OwnSize, Resources, keep_only, point_at};
+use crate::cpu;
 use crate::futex;
 use crate::inside::{self, Stacks};
 use crate::layout::{Layout, Words, phase, reply};
@@ -164,7 +164,8 @@ impl Nursery {
 
     fn spawn(&self, slot: u64, haste: Haste, files: Vec<OwnedFd>) -> Result<Worker, Errno> {
         let [channel, capture] = <[OwnedFd; 2]>::try_from(files).map_err(|_| Errno::EPROTO)?;
-        let state = Mapping::shared_part(channel.as_fd(), self.layout.state(), PAGE_BYTES).map_err(|_| Errno::ENOMEM)?;
+        let state = Mapping::shared_part(channel.as_fd(), self.layout.state(), PAGE_BYTES)
+            .map_err(|_| Errno::ENOMEM)?;
         state.keep_from_children().map_err(|_| Errno::ENOMEM)?;
         let birth = Birth { nursery: self, channel, capture, haste };
         let top = self.stacks.work.as_ref().map_or(0, Mapping::end_address);
