@@ -12,7 +12,6 @@ pub struct Sandbox<C = Bincode>(pub(crate) ringfence_core::Sandbox<C>);
 
 impl Sandbox {
     /// A builder, with [`Backend::Auto`] and the default limits and policy.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

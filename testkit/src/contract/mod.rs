@@ -14,6 +14,9 @@
 //!
 //! A backend that claims a point passes its functions. The direct backend claims results, the reply limit, replies, evidence, honesty
 //! and panics.
+//!
+//! # Safety
+//! Calls one foreign function, which counts in a static of its own.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
