@@ -14,8 +14,8 @@
 //! # Ok::<(), ringfence::Error>(())
 //! ```
 //!
-//! A [`Sandbox`] runs closures ([`run`](Sandbox::run)) and functions ([`call`](Sandbox::call)); a [`Session`] keeps state from call to
-//! call. Whatever goes wrong inside is a [`Fault`]. What is enforced here and now is in [`guarantees`](Sandbox::guarantees).
+//! A [`Sandbox`] runs closures ([`run`](ringfence_core::Sandbox::run)) and functions ([`call`](ringfence_core::Sandbox::call)); a [`Session`] keeps state from call to
+//! call. Whatever goes wrong inside is a [`Fault`]. What is enforced here and now is in [`guarantees`](ringfence_core::Sandbox::guarantees).
 
 mod builder;
 mod sandbox;
