@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) null: OwnedFd,
     pub(crate) own_size: Option<OwnSize>,
     link: Mutex<Link>,
+    /// The number of the zygote the link leads to.
+    zygote: AtomicU64,
 }
 
 /// A worker that was asked for.
@@ -76,6 +78,7 @@ impl Shared {
             filters: Filters::compile(&config.policy, limits),
             null: null_device().map_err(|errno| Error::os("open the null device", errno))?,
             own_size: OwnSize::open().ok(),
+            zygote: AtomicU64::new(link.number()),
             link: Mutex::new(link),
             config: config.clone(),
         })
@@ -107,8 +110,14 @@ impl Shared {
             asked.map_err(|errno| Error::os("ask for a worker", errno))?;
         }
         let zygote = link.number();
+        self.zygote.store(zygote, Ordering::Release);
         drop(link);
         Ok(Pending { slot, channel: Some((channel, capture)), shared: Arc::clone(self), zygote })
+    }
+
+    /// The number of the zygote that workers come from now.
+    pub(crate) fn zygote(&self) -> u64 {
+        self.zygote.load(Ordering::Acquire)
     }
 
     /// How a dead worker ended.
@@ -137,7 +146,7 @@ impl Pending {
         };
         tracing::debug!(isolate = self.slot, pid = process.pid.as_raw(), "worker");
         let shared = Arc::clone(&self.shared);
-        Ok(Worker::new(self.slot, channel, capture, process, shared, generation))
+        Ok(Worker::new(self.slot, channel, capture, process, shared, generation, self.zygote))
     }
 
     /// Whether the zygote that was asked is still the one.

@@ -34,7 +34,7 @@ use crate::shared::{Shared, next_isolate};
 use crate::zygote::{End, ended_within, vanish};
 
 /// How long a snapshot that overran has to say where it is before it is killed.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How far beyond the wall-time limit an end counts as in time: what the scheduler may take to tell.
 const LATE: Duration = Duration::from_millis(100);
 /// How often the CPU-time limit is looked at, when there is one.

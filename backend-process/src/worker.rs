@@ -33,7 +33,7 @@ const PINNED: Duration = Duration::from_millis(20);
 /// How often a waiting host looks whether anyone is left to wake it.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an isolate that overran has to say where it is before it is killed.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How far a CPU-time limit is overrun at most before it is noticed, for each thread inside.
 const CPU_GRAIN: Duration = Duration::from_millis(1);
 /// The captured output is looked at once in so many calls.
@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     /// The generation of isolates it belongs to.
     generation: u64,
+    /// The zygote that made it, and with which it dies.
+    zygote: u64,
     broken: bool,
     calls: u32,
     /// Bytes of the two areas that the last call filled and nobody has given back.
@@ -85,6 +87,7 @@ impl Worker {
         process: Spawned,
         shared: Arc<Shared>,
         generation: u64,
+        zygote: u64,
     ) -> Self {
         let cpu = CpuBudget::new(shared.cpu_limit);
         Self {
@@ -95,6 +98,7 @@ impl Worker {
             process,
             shared,
             generation,
+            zygote,
             broken: false,
             calls: 0,
             used: (0, 0),
@@ -262,7 +266,7 @@ impl Worker {
 
     /// Whether its death is known already.
     pub(crate) fn is_dead(&self) -> bool {
-        self.channel.words().tomb().load(Ordering::Acquire) != 0
+        self.channel.words().tomb().load(Ordering::Acquire) != 0 || self.zygote != self.shared.zygote()
     }
 
     /// Calls it has served.
