@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! 0       request line   written by the host: doorbell, entry, bytes
-//! 32      request area   arguments
+//! 64      request area   arguments
 //! R       state line     written inside: phase, cpu, note
 //! R+128   reply line     written inside: reply word, outcome, bytes; by the zygote: tomb
-//! R+160   reply area     result
+//! R+192   reply area     result
 //! ...     report         written inside while dying, read after
 //! ```
 //!
-//! `R` is the first page after the request area. A short call touches two pages, since a switch of processes empties the TLB, and two
-//! cache lines that change owners, one each way; what the worker notes for itself lies on a line nobody else waits on.
+//! `R` is the first page after the request area. A short call touches two pages, since a switch of processes empties the TLB; areas start
+//! on cache lines, since large copies want that; what the worker notes for itself lies on a line nobody else waits on.
 //!
 //! The isolate can write all of it at any moment. The host therefore keeps its own cursors, believes no length, and reads each
 //! byte of a reply once.
@@ -162,9 +162,9 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Where the request area starts, behind the request line's words.
-    pub(crate) const REQUEST: usize = 32;
+    pub(crate) const REQUEST: usize = 64;
     /// Where the reply area starts, from the state line on.
-    const HEADERS: usize = 160;
+    const HEADERS: usize = 192;
 
     /// Where the state line is: at the start of a page.
     pub(crate) fn state(&self) -> usize {

@@ -42,6 +42,8 @@ struct State {
     /// Broken workers that nobody has cleared away.
     lost: Vec<Box<Worker>>,
     generation: u64,
+    /// Threads that wait for a worker. To notify a condition variable is a system call, waiters or none.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,14 @@ impl Pool {
         let first = shared.request(Haste::Now)?.collect(0)?;
         first.await_ready()?;
         let spare = Spare::Asked(shared.request(Haste::Later)?);
-        let state = State { idle: vec![Box::new(first)], live: 1, spare, lost: Vec::new(), generation: 0 };
+        let state = State {
+            idle: vec![Box::new(first)],
+            live: 1,
+            spare,
+            lost: Vec::new(),
+            generation: 0,
+            waiting: 0,
+        };
         Ok(Self { shared, state: Mutex::new(state), returned: Condvar::new(), most })
     }
 
@@ -100,7 +109,9 @@ impl Pool {
                 drop(state);
                 return Ok(Loan::new(self.fresh_alone()?, false));
             }
+            state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -138,17 +149,21 @@ impl Pool {
                 // Nothing but losses: there is no better moment.
                 self.clear_away();
             }
+            self.returned.notify_one();
         } else {
             let calls = worker.calls();
+            let awaited = state.waiting > 0;
             state.idle.push(worker);
             drop(state);
+            if awaited {
+                self.returned.notify_one();
+            }
             match calls {
                 STOCK_UP_AT => self.stock_up(),
                 COLLECT_AT => self.collect_spare(),
                 _ => {}
             }
         }
-        self.returned.notify_one();
     }
 
     fn lose_one(&self) {

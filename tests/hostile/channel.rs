@@ -16,9 +16,9 @@ use crate::support::{AREA_BYTES, fixture, unfiltered};
 /// Bytes of the report of a death.
 pub(crate) const REPORT_BYTES: usize = 37096;
 /// Where the state line starts: on the first page after the request line and the arguments.
-const STATE: usize = (32 + AREA_BYTES).next_multiple_of(4096);
+const STATE: usize = (64 + AREA_BYTES).next_multiple_of(4096);
 /// Where the reply starts.
-pub(crate) const REPLY: usize = STATE + 160;
+pub(crate) const REPLY: usize = STATE + 192;
 /// Where the report starts.
 pub(crate) const REPORT: usize = (REPLY + AREA_BYTES).next_multiple_of(4096);
 
