@@ -289,7 +289,9 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     all.set(Item::DescriptorCount, Enforced, "RLIMIT_NOFILE");
     match (filtered, shared.config.limits.process_limit()) {
         (false, _) => all.set(Item::Processes, NotAvailable, "there is no filter on system calls"),
-        (true, Processes::Forbidden) => all.set(Item::Processes, Enforced, "seccomp denies clone and fork"),
+        (true, Processes::Forbidden) => {
+            all.set(Item::Processes, Enforced, "seccomp refuses threads and denies forks");
+        }
         (true, Processes::Threads) => {
             all.set(Item::Processes, Enforced, "seccomp permits clone for threads only, in any number");
         }

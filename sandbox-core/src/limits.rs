@@ -26,7 +26,7 @@ pub enum Processes {
 /// | arguments | 64 MiB | one crossing | [`Error::Arguments`](crate::Error::Arguments) |
 /// | reply | 64 MiB | one crossing: its encoded size; decoding it may allocate eight times that, and 64 KiB at least | [`FaultKind::ReplyLimit`](crate::FaultKind::ReplyLimit) |
 /// | descriptors | 0 | open at once, beyond 0–2 and the lent ones | `EMFILE` inside |
-/// | processes | forbidden | the isolate | [`FaultKind::Syscall`](crate::FaultKind::Syscall) |
+/// | processes | forbidden | the isolate | a thread is refused with `EAGAIN`; a fork is [`FaultKind::Syscall`](crate::FaultKind::Syscall) |
 /// | stack | 8 MiB | `call` and sessions; `run` uses the caller's | [`FaultKind::StackOverflow`](crate::FaultKind::StackOverflow) |
 ///
 /// The direct backend enforces the argument and reply limits only; see
