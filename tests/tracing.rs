@@ -1,5 +1,6 @@
 //! What a `tracing` subscriber sees of crossings. One test only: a subscriber of one thread, and threads without, share what `tracing`
 //! remembers of each place that reports.
+#![expect(clippy::unwrap_used, reason = "a test's own bookkeeping")]
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
