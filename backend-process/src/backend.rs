@@ -263,7 +263,7 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     }
     all.set(Item::Descriptors, Enforced, "all others are closed by close_range");
     let (privileges, reason) = match armed.privileges {
-        0 => (Enforced, "prctl, armed in the zygote".into()),
+        0 => (Enforced, "prctl and capset, armed in the zygote".into()),
         errno => (NotAvailable, format!("prctl: {}", Errno::from_raw(errno).desc())),
     };
     all.set(Item::NoNewPrivileges, privileges, reason.clone());
@@ -285,7 +285,11 @@ fn guarantees(shared: &Shared, threads: Option<usize>) -> Guarantees {
     } else {
         all.set(Item::Memory, NotAvailable, "the size at birth cannot be read without /proc");
     }
-    all.set(Item::ReplySize, Enforced, "the reply area has this size, and decoding allocates within it");
+    all.set(
+        Item::ReplySize,
+        Enforced,
+        "the reply area has this size; decoding allocates eight times that at most",
+    );
     all.set(Item::DescriptorCount, Enforced, "RLIMIT_NOFILE");
     match (filtered, shared.config.limits.process_limit()) {
         (false, _) => all.set(Item::Processes, NotAvailable, "there is no filter on system calls"),

@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::ftruncate;
 use ringfence_core::Error;
+use ringfence_core::backend::Outcome;
 use ringfence_core::region::{Outlet, Source};
 
 use crate::layout::{Layout, Words, pages, phase};
@@ -62,11 +63,6 @@ impl Channel {
         &self.words
     }
 
-    /// The sizes.
-    pub(crate) fn layout(&self) -> Layout {
-        self.layout
-    }
-
     /// Makes the channel of an isolate that serves one crossing and is then gone ready for the next.
     pub(crate) fn clear(&self) {
         self.words.reply().store(0, Ordering::Relaxed);
@@ -103,6 +99,13 @@ impl Channel {
     pub(crate) fn reply_outlet(&mut self) -> Outlet<'_> {
         // SAFETY: the reply area is mapped and writable while the channel is borrowed, and backed because the file cannot shrink.
         unsafe { Outlet::from_raw(self.at(self.layout.reply()), self.layout.reply_bytes) }
+    }
+
+    /// How the work ended and how much of the reply area it filled, if what stands there can be believed.
+    pub(crate) fn answer(&self) -> Option<(Outcome, usize)> {
+        let outcome = Outcome::from_number(self.words.outcome().load(Ordering::Relaxed))?;
+        let bytes = usize::try_from(self.words.reply_bytes().load(Ordering::Relaxed)).ok()?;
+        (bytes <= self.layout.reply_bytes).then_some((outcome, bytes))
     }
 
     /// The first `bytes` of the reply area, at most all of it.

@@ -188,11 +188,8 @@ impl Snapshot {
             }
             return Err(self.fault(end, verdict, phase_of(phase_word)).into());
         }
-        let outcome = Outcome::from_number(words.outcome().load(Ordering::Relaxed));
-        let claimed = usize::try_from(words.reply_bytes().load(Ordering::Relaxed)).ok();
-        let bytes = claimed.filter(|&bytes| bytes <= self.channel.layout().reply_bytes);
         let malformed = FaultKind::MalformedReply { error: None };
-        let (Some(outcome), Some(bytes)) = (outcome, bytes) else {
+        let Some((outcome, bytes)) = self.channel.answer() else {
             return Err(self.fault(end, Some(malformed), Phase::Replied).into());
         };
         let kind = match outcome {

@@ -298,12 +298,8 @@ impl Worker {
     }
 
     fn answered(&mut self, request_bytes: usize) -> Result<Source<'_>, Error> {
-        let words = *self.channel.words();
-        let outcome = Outcome::from_number(words.outcome().load(Ordering::Relaxed));
-        let claimed = usize::try_from(words.reply_bytes().load(Ordering::Relaxed)).ok();
-        let bytes = claimed.filter(|&bytes| bytes <= self.channel.layout().reply_bytes);
         let malformed = FaultKind::MalformedReply { error: None };
-        let (Some(outcome), Some(bytes)) = (outcome, bytes) else {
+        let Some((outcome, bytes)) = self.channel.answer() else {
             return Err(self.fault(Some(malformed), Phase::Replied).into());
         };
         match outcome {

@@ -4,24 +4,6 @@ use ringfence_core::{Config, Error, Item, Policy, Status, Threat};
 
 use super::{Order, Subject};
 
-/// Every item there is.
-pub const ITEMS: [Item; 14] = [
-    Item::MemoryIntegrity,
-    Item::FaultContainment,
-    Item::SystemCalls,
-    Item::Descriptors,
-    Item::NoNewPrivileges,
-    Item::NotDumpable,
-    Item::WallTime,
-    Item::CpuTime,
-    Item::Memory,
-    Item::ReplySize,
-    Item::DescriptorCount,
-    Item::Processes,
-    Item::ForkedAlone,
-    Item::CrashReports,
-];
-
 /// Every recorded item has a reason, and requiring an item works exactly where it is enforced.
 ///
 /// # Panics
@@ -32,7 +14,7 @@ pub fn of_requirements(subject: &Subject<'_>) {
         let guarantees = sandbox.guarantees();
         assert_eq!(guarantees.backend(), sandbox.backend_name());
         assert!(guarantees.iter().all(|entry| !entry.detail.is_empty()), "{guarantees}");
-        for item in ITEMS {
+        for &item in Item::ALL {
             // The number of threads changes while tests run beside this one.
             if item == Item::ForkedAlone {
                 continue;
@@ -75,7 +57,7 @@ pub fn of_threats(subject: &Subject<'_>) {
 /// The backend breaks the contract.
 pub fn of_no_isolation(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
-    for item in ITEMS {
+    for &item in Item::ALL {
         let claimed = sandbox.guarantees().status(item) == Status::Enforced;
         assert_eq!(claimed, item == Item::ReplySize, "{item}: {}", sandbox.guarantees());
     }
