@@ -82,7 +82,7 @@ impl Builder {
         self
     }
 
-    /// Lets the environment variable `RINGFENCE_BACKEND` (`process`, `mpk` or `direct`) choose the backend where it is set. It never goes
+    /// Lets the environment variable `RINGFENCE_BACKEND` (`auto`, `fastest`, `process`, `mpk` or `direct`) choose the backend where it is set. It never goes
     /// below what the threat or a required item asks for: a choice that cannot meet them is an error.
     pub fn backend_from_env(mut self) -> Self {
         self.from_env = true;
@@ -107,7 +107,7 @@ impl Builder {
         self
     }
 
-    /// How many calls may run side by side: 1 to 1,024.
+    /// How many calls may run side by side: 1 to 1,024, and 1 by default. Further callers wait.
     pub fn workers(mut self, workers: usize) -> Self {
         self.config.workers = workers;
         self

@@ -22,9 +22,9 @@ mod sandbox;
 
 pub use builder::{Backend, Builder};
 pub use ringfence_core::{
-    Bincode, Codec, ConfigurationError, Error, Fault, FaultKind, Guarantee, Guarantees, Item, Limits,
-    OsError, Owned, Policy, Portable, Processes, Serde, Session, Status, Threat, Unavailable, Waiting, codec,
-    fault,
+    Bincode, Codec, ConfigurationError, Confinement, Error, Fault, FaultKind, Guarantee, Guarantees, Item,
+    Limits, OsError, Owned, Policy, Portable, Processes, Serde, Session, Status, Threat, Unavailable,
+    Waiting, codec, fault,
 };
 pub use ringfence_passport as passport;
 pub use ringfence_passport::Tracker;

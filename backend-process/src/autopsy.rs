@@ -91,8 +91,9 @@ impl Remains {
     /// An abort may be the end of an allocation that was refused, or, where panics abort, of a panic.
     fn abort(&self, starved: bool) -> FaultKind {
         // What is printed before an abort can overwrite the error number.
-        let says = |text: &[u8]| self.stderr.windows(text.len()).any(|part| part == text);
-        if starved || STARVED.iter().any(|text| says(text)) {
+        let mut last_lines = self.stderr.rsplit(|&byte| byte == b'\n').take(LAST_LINES);
+        let says = last_lines.any(|line| STARVED.iter().any(|text| line.starts_with(text)));
+        if starved || says {
             FaultKind::MemoryLimit
         } else if cfg!(panic = "abort") && self.report.text().is_some() {
             FaultKind::Panic
@@ -103,7 +104,10 @@ impl Remains {
 }
 
 /// What the Rust and C++ runtimes print before they abort for want of memory.
-const STARVED: [&[u8]; 2] = [b"memory allocation of ", b"std::bad_alloc"];
+const STARVED: [&[u8]; 2] =
+    [b"memory allocation of ", b"terminate called after throwing an instance of 'std::bad_alloc'"];
+/// How many lines at the end of standard error are searched for that: more than a runtime prints after it, a backtrace apart.
+const LAST_LINES: usize = 64;
 
 /// `si_code` of a signal the kernel raised without further detail, such as a general-protection fault.
 const SI_KERNEL: i32 = 0x80;

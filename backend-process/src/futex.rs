@@ -4,8 +4,8 @@
 //! The futex system call reads the word and sleeps; it is given addresses of live atomics only.
 #![expect(unsafe_code, reason = "the futex system call")]
 
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,18 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -
         Wake::TimedOut
     } else {
         Wake::Look
+    }
+}
+
+/// Sleeps until `word` holds something else than `expected`, for at most `patience`.
+pub(crate) fn await_change(word: &AtomicU32, expected: u32, patience: Duration) {
+    let start = Instant::now();
+    while word.load(Ordering::Acquire) == expected {
+        let left = patience.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        wait(word, expected, Some(left));
     }
 }
 

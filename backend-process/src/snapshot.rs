@@ -28,6 +28,7 @@ use crate::capture::Capture;
 use crate::channel::Channel;
 use crate::confine::{self, OwnSize, Resources, keep_only, point_at};
 use crate::cpu::CpuBudget;
+use crate::futex;
 use crate::inside::{self, Stacks, WHERE_ARE_YOU};
 use crate::layout::{doorbell, phase, reply};
 use crate::shared::{Shared, next_isolate};
@@ -246,8 +247,13 @@ unsafe impl Isolate for Snapshot {
         let verdict = verdict.or_else(|| late.then_some(FaultKind::Timeout));
         let overran = verdict.as_ref().and_then(|_| Signal::from_named_raw(WHERE_ARE_YOU));
         if let Some(signal) = overran {
+            let words = *self.channel.words();
+            let asleep = reply::word(ONLY, reply::ASLEEP);
+            let slept = words.reply().compare_exchange(0, asleep, Ordering::AcqRel, Ordering::Acquire);
             let _ = pidfd_send_signal(&pidfd, signal);
-            ended_within(pidfd.as_fd(), LAST_WORDS);
+            if slept.is_ok() {
+                futex::await_change(words.reply(), asleep, LAST_WORDS);
+            }
         }
         let end = self.bury(pid, &pidfd);
         self.judge(end, verdict)

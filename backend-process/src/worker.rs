@@ -278,7 +278,8 @@ impl Worker {
     fn ask_where(&self) {
         if let Some(signal) = Signal::from_named_raw(WHERE_ARE_YOU) {
             self.kill(signal);
-            self.ended_within(LAST_WORDS);
+            let asleep = reply::word(self.number, reply::ASLEEP);
+            futex::await_change(self.channel.words().reply(), asleep, LAST_WORDS);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Derives and attributes of ringfence. The `ringfence` facade re-exports them; depend on that.
+//! The derive of ringfence. The `ringfence` facade re-exports them; depend on that.
 
 mod portable;
 

@@ -49,7 +49,8 @@ impl Policy {
         }
     }
 
-    /// No filter on system calls: for code that is trusted with the kernel, though not with this program's memory. Does not hold
+    /// No filter on system calls: for code that is trusted with the kernel, though not with this program's memory. Threads and processes
+    /// are then not limited either. Does not hold
     /// against [`Threat::Hostile`](crate::Threat::Hostile).
     #[must_use]
     pub fn unfiltered() -> Self {

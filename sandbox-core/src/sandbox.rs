@@ -82,7 +82,7 @@ impl<C: Codec> Sandbox<C> {
     }
 
     /// Calls a function inside with arguments that are encoded on this side and decoded on the other. The function captures nothing
-    /// (this is checked when the call is compiled).
+    /// (this is checked when the call is built; `cargo check` does not see it).
     ///
     /// Several arguments go as a tuple: `sandbox.call(|(a, b): (u64, u64)| a + b, (1u64, 2u64))`. An integer literal among them
     /// needs its type, as in `4u64`: which type crosses is not inferred from the function. Borrowed arguments arrive as borrows of
@@ -115,7 +115,7 @@ impl<C: Codec> Sandbox<C> {
     /// Opens a session: one isolate whose state lives until it is dropped, reset, or faults.
     ///
     /// # Errors
-    /// Why no isolate can be had.
+    /// Why no isolate can be had; [`Error::TooManySessions`] where a backend bounds them (the process backend: 1,024 at once).
     pub fn session(&self) -> Result<Session<C>, Error> {
         Ok(Session::new(Arc::clone(&self.shared), self.shared.backend.open()?))
     }

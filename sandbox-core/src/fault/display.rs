@@ -84,8 +84,9 @@ impl Fault {
                 Harmless { text: text.trim_end_matches('\n'), lines: Lines::Many }
             )?;
         }
-        if !self.backtrace().is_empty() {
-            write!(f, "\nbacktrace\n{}", self.backtrace())?;
+        let backtrace = self.backtrace().to_string();
+        if !backtrace.is_empty() {
+            write!(f, "\nbacktrace\n{backtrace}")?;
         }
         match self.registers() {
             Some(registers) if self.kind().is_signal_like() => write!(f, "\nregisters\n{registers}"),

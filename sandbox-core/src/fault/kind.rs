@@ -27,14 +27,15 @@ pub enum FaultKind {
     Timeout,
     /// The CPU-time limit passed.
     CpuLimit,
-    /// It died after an allocation was refused because of the memory limit.
+    /// It died after an allocation was refused because of the memory limit. Inferred: from the error number at its death, or from what
+    /// the Rust and C++ runtimes print when they give up for want of memory.
     MemoryLimit,
     /// The result does not fit into the reply limit.
     ReplyLimit,
     /// A system call that the policy denies.
     Syscall {
         /// Its number; `None` where the kernel killed without saying: a call of another architecture's table, or one made with signals
-        /// blocked, as by glibc when it starts a thread.
+        /// blocked, as by glibc when it starts a program.
         number: Option<i64>,
     },
     /// What came back is not a value of the expected type.

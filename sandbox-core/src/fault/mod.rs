@@ -13,8 +13,11 @@ pub use self::frame::Frame;
 pub use self::kind::{Access, FaultKind, Phase};
 pub use self::registers::Registers;
 
-/// A crossing that ended without a value. Everything but the kind, the time and the backend comes from the isolate that died and
-/// is evidence, not proof: hostile code can forge it.
+/// A crossing that ended without a value.
+///
+/// The host itself knows that there was a fault, when, on which backend, and the kinds [`Timeout`](FaultKind::Timeout),
+/// [`CpuLimit`](FaultKind::CpuLimit) and [`MalformedReply`](FaultKind::MalformedReply). The other kinds and everything else come from the
+/// isolate that died and are evidence, not proof: hostile code can forge them.
 #[derive(Clone)]
 pub struct Fault {
     backend: &'static str,
