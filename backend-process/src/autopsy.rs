@@ -91,8 +91,8 @@ impl Remains {
     /// An abort may be the end of an allocation that was refused, or, where panics abort, of a panic.
     fn abort(&self, starved: bool) -> FaultKind {
         // What is printed before an abort can overwrite the error number.
-        let mut last_lines = self.stderr.rsplit(|&byte| byte == b'\n').take(LAST_LINES);
-        let says = last_lines.any(|line| STARVED.iter().any(|text| line.starts_with(text)));
+        let mut lines = self.stderr.split(|&byte| byte == b'\n');
+        let says = lines.any(|line| STARVED.iter().any(|text| line.starts_with(text)));
         if starved || says {
             FaultKind::MemoryLimit
         } else if cfg!(panic = "abort") && self.report.text().is_some() {
@@ -106,8 +106,6 @@ impl Remains {
 /// What the Rust and C++ runtimes print before they abort for want of memory.
 const STARVED: [&[u8]; 2] =
     [b"memory allocation of ", b"terminate called after throwing an instance of 'std::bad_alloc'"];
-/// How many lines at the end of standard error are searched for that: more than a runtime prints after it, a backtrace apart.
-const LAST_LINES: usize = 64;
 
 /// `si_code` of a signal the kernel raised without further detail, such as a general-protection fault.
 const SI_KERNEL: i32 = 0x80;
