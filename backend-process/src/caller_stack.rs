@@ -1,27 +1,29 @@
-//! Where the calling thread's stack ends.
+//! Where the calling thread's stack is.
 //!
 //! # Safety
 //! Asks the C library about the calling thread, with objects of this frame.
 #![expect(unsafe_code, reason = "pthread_getattr_np and its companions")]
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::ptr;
 
 thread_local! {
-    static END: Cell<Option<usize>> = const { Cell::new(None) };
+    static BOUNDS: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
-/// One past the highest byte of this thread's stack, if the C library knows. Asked once a thread; the answer does not change.
-pub(crate) fn end() -> Option<usize> {
-    END.with(|end| {
-        if end.get().is_none() {
-            end.set(ask());
+/// This thread's stack, if the C library knows it. Asked once a thread; the answer does not change, but for the start of a main
+/// thread's stack under another limit.
+pub(crate) fn bounds() -> Option<Range<usize>> {
+    BOUNDS.with(|bounds| {
+        if bounds.get().is_none() {
+            bounds.set(ask());
         }
-        end.get()
+        bounds.get().map(|(start, end)| start..end)
     })
 }
 
-fn ask() -> Option<usize> {
+fn ask() -> Option<(usize, usize)> {
     // SAFETY: pthread_attr_t is plain data until it is initialised below.
     let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
     // SAFETY: identifies the calling thread.
@@ -36,16 +38,16 @@ fn ask() -> Option<usize> {
     let asked = unsafe { libc::pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut bytes) };
     // SAFETY: initialised above and not used again.
     unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
-    (asked == 0).then(|| start as usize + bytes)
+    (asked == 0).then(|| (start as usize, start as usize + bytes))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn this_frame_lies_below_the_end_and_close_to_it() {
+    fn this_frame_lies_on_it_and_close_to_its_end() {
         let local = 0u8;
         let here = &raw const local as usize;
-        let end = super::end().unwrap();
-        assert!(here < end && end - here < 64 << 20);
+        let bounds = super::bounds().unwrap();
+        assert!(bounds.contains(&here) && bounds.end - here < 64 << 20);
     }
 }

@@ -188,7 +188,8 @@ impl Pool {
             }
             // A spare can be lost with its zygote, or have been refused; a new one says why.
             Spare::Asked(pending) if pending.is_current() => {
-                if let Ok(worker) = pending.collect(generation) {
+                let collected = pending.collect(generation);
+                if let Some(worker) = collected.ok().filter(|worker| !worker.is_dead()) {
                     return Ok(Box::new(worker));
                 }
             }

@@ -15,10 +15,13 @@ use crate::confine::{Filters, OwnSize, null_device};
 use crate::cpu::Placement;
 use crate::layout::Layout;
 use crate::worker::Worker;
-use crate::zygote::{Armed, End, Haste, Link, Setup, early_images};
+use crate::zygote::{Armed, End, Haste, Link, PATIENCE, Setup, early_images};
 
 /// How long the zygote may take to say how a worker ended, once it is dead.
 const OBITUARY: Duration = Duration::from_secs(2);
+
+/// How long a thread keeps the link to itself while it waits for a notice.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Isolates are numbered through the whole process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -122,7 +125,17 @@ impl Shared {
 
     /// How a dead worker ended.
     pub(crate) fn end_of(&self, slot: u64) -> End {
-        self.link().end_of(slot, Instant::now() + OBITUARY).unwrap_or(End::Unknown)
+        let deadline = Instant::now() + OBITUARY;
+        loop {
+            let now = Instant::now();
+            // In slices, so that others get their turn at the link.
+            if let Some(end) = self.link().end_of(slot, deadline.min(now + SLICE)) {
+                return end;
+            }
+            if now >= deadline || !self.has_zygote() {
+                return End::Unknown;
+            }
+        }
     }
 
     /// Nobody will ask about this worker again.
@@ -139,7 +152,14 @@ impl Shared {
 impl Pending {
     /// The worker, once it is born.
     pub(crate) fn collect(mut self, generation: u64) -> Result<Worker, Error> {
-        let collected = self.shared.link().collect(self.slot);
+        let deadline = Instant::now() + PATIENCE;
+        let collected = loop {
+            let now = Instant::now();
+            let collected = self.shared.link().collect(self.slot, deadline.min(now + SLICE));
+            if collected.as_ref().err() != Some(&Errno::ETIMEDOUT) || now >= deadline {
+                break collected;
+            }
+        };
         let process = collected.map_err(|errno| Error::os("fork a worker", errno))?;
         let Some((channel, capture)) = self.channel.take() else {
             return Err(Error::os("fork a worker", Errno::EINVAL));

@@ -112,7 +112,7 @@ impl Snapshot {
         let mut kept = vec![0, 1, 2];
         kept.extend(self.shared.config.policy.lent_numbers());
         keep_only(&kept).map_err(step(5))?;
-        inside::arm(channel, &self.stacks, crate::caller_stack::end()).map_err(step(6))?;
+        inside::arm(channel, &self.stacks, crate::caller_stack::bounds()).map_err(step(6))?;
         let highest = kept.last().copied().unwrap_or(2);
         let limits = &self.shared.config.limits;
         // The host's own size would count all of its channels, of which this process has one, mapped by now.
@@ -228,7 +228,7 @@ unsafe impl Isolate for Snapshot {
         self.channel.clear();
         self.capture.rewind();
         // Found out here, where it is remembered for the next time.
-        crate::caller_stack::end();
+        crate::caller_stack::bounds();
         let host = getpid();
         let held = crate::fork_lock::forking();
         // SAFETY: the child runs `live` only, which keeps to what the module's Safety section says and never returns.

@@ -260,7 +260,9 @@ impl Worker {
     /// Kills the worker, off this thread's CPU: taking an address space down takes longer than all that follows here. A dying worker
     /// sleeps at this moment, and one that sleeps is moved for the price of the call.
     fn put_down(&self) {
-        self.shared.placement.keep_off(self.process.pid, crate::cpu::current());
+        if !self.is_dead() && !self.is_gone() {
+            self.shared.placement.keep_off(self.process.pid, crate::cpu::current());
+        }
         self.kill(Signal::KILL);
     }
 
@@ -340,6 +342,9 @@ unsafe impl Isolate for Worker {
     }
 
     fn request(&mut self) -> Outlet<'_> {
+        self.settle();
+        // Until it is known how much: arguments that do not fit leave the area full.
+        self.used.0 = self.shared.layout.request_bytes;
         self.channel.request_outlet()
     }
 
@@ -355,13 +360,18 @@ unsafe impl Isolate for Worker {
         if !self.shared.images.contains_code(address) {
             return Err(Error::NotLoaded { address });
         }
-        self.settle();
+        self.used = (bytes, 0);
         self.entered = Instant::now();
         self.cpu.start(self.process.pid);
-        self.place();
+        // A process that is gone has left its number to another.
+        if !self.is_dead() {
+            self.place();
+        }
         let words = *self.channel.words();
         // What an earlier call left there says nothing about this one.
-        words.phase().store(phase::READY, Ordering::Relaxed);
+        if self.number != 0 {
+            words.phase().store(phase::READY, Ordering::Relaxed);
+        }
         words.entry().store(address as u64, Ordering::Relaxed);
         words.request_bytes().store(bytes as u64, Ordering::Relaxed);
         match self.ring_and_wait() {

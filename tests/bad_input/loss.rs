@@ -96,12 +96,16 @@ fn a_worker_killed_while_it_is_idle() {
         while !workers().is_empty() {
             std::thread::yield_now();
         }
-        let error = sandbox.call(|x: u64| x, 1_u64).unwrap_err();
-        let fault = error.fault().unwrap();
-        assert_eq!((fault.kind(), fault.phase()), (&FaultKind::Killed, Phase::NotStarted), "{fault}");
-        // The spare is dead as well, which costs nobody a call that was not in it.
-        let lost = (0..4).filter(|_| sandbox.call(|x: u64| x, 2_u64).is_err()).count();
-        assert!(lost <= 1, "{lost} further calls lost");
+        // Whoever comes between the death and the mark loses one call, and is told that it did not begin.
+        let mut lost = 0;
+        for _ in 0..6 {
+            if let Err(error) = sandbox.call(|x: u64| x, 2_u64) {
+                let fault = error.fault().unwrap();
+                assert_eq!((fault.kind(), fault.phase()), (&FaultKind::Killed, Phase::NotStarted), "{fault}");
+                lost += 1;
+            }
+        }
+        assert!(lost <= 1, "{lost} calls lost");
         assert_eq!(sandbox.run(|| 2_u64).unwrap(), 2);
     });
 }

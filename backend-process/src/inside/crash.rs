@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "signal handling and raw writes to the report")]
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::panic::PanicHookInfo;
 use std::ptr::{self, addr_of_mut};
 use std::sync::Once;
@@ -47,6 +48,8 @@ static REPLY: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 /// Where the work's stack starts, above its guard: zero when the work runs on its caller's. And where it ends: zero when unknown.
 static STACK_START: AtomicUsize = AtomicUsize::new(0);
 static STACK_END: AtomicUsize = AtomicUsize::new(0);
+/// The lowest address of the work's stack, be it the caller's: zero when unknown.
+static STACK_LOW: AtomicUsize = AtomicUsize::new(0);
 /// The call that is being worked on.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static DYING: AtomicBool = AtomicBool::new(false);
@@ -76,13 +79,16 @@ impl Stacks {
 }
 
 /// Makes the fatal signals of this process end in a report in `channel`. System calls: about ten.
-/// `stack_end` is where the stack of the work ends, if it is the caller's and known.
-pub(crate) fn arm(channel: &Channel, stacks: &Stacks, stack_end: Option<usize>) -> Result<(), Errno> {
+/// `callers` is the stack of the work, if it is the caller's and known.
+pub(crate) fn arm(channel: &Channel, stacks: &Stacks, callers: Option<Range<usize>>) -> Result<(), Errno> {
     REPORT.store(channel.report().as_ptr().cast(), Ordering::Relaxed);
     NOTE.store(channel.words().note().as_ptr(), Ordering::Relaxed);
     REPLY.store(channel.words().reply().as_ptr(), Ordering::Relaxed);
-    STACK_END.store(stack_end.unwrap_or(0), Ordering::Relaxed);
+    let callers = callers.unwrap_or(0..0);
+    STACK_LOW.store(callers.start, Ordering::Relaxed);
+    STACK_END.store(callers.end, Ordering::Relaxed);
     if let Some(work) = &stacks.work {
+        STACK_LOW.store(work.start().as_ptr() as usize + GUARD_BYTES, Ordering::Relaxed);
         STACK_START.store(work.start().as_ptr() as usize + GUARD_BYTES, Ordering::Relaxed);
         STACK_END.store(work.end_address(), Ordering::Relaxed);
     }
@@ -250,6 +256,12 @@ fn on_guard(address: usize, pointer: usize) -> bool {
     (pointer.saturating_sub(GUARD_BYTES)..pointer.saturating_add(PAGE_BYTES)).contains(&address)
 }
 
+/// Whether an address lies on the stack of the work, so that everything from there to the stack's end can be read.
+fn is_on_work_stack(pointer: usize) -> bool {
+    let (low, end) = (STACK_LOW.load(Ordering::Relaxed), STACK_END.load(Ordering::Relaxed));
+    low != 0 && (low..end).contains(&pointer)
+}
+
 /// Copies the stack page by page, counting each only when it is whole: a stack pointer that leads nowhere ends this process with the
 /// rest of the report standing.
 fn copy_stack(report: *mut Area, pointer: usize) {
@@ -259,7 +271,7 @@ fn copy_stack(report: *mut Area, pointer: usize) {
     let in_guard = start != 0 && (start - GUARD_BYTES..start).contains(&pointer);
     let pointer = if in_guard { start } else { pointer };
     set!(report, head.stack_start, pointer as u64);
-    let known = (start..end).contains(&pointer);
+    let known = is_on_work_stack(pointer);
     let wanted = if known { STACK_BYTES.min(end - pointer) } else { STACK_BYTES };
     // SAFETY: a field's address of the mapped report.
     let target = unsafe { addr_of_mut!((*report).stack) }.cast::<u8>();
@@ -309,9 +321,10 @@ fn note_panic(report: *mut Area, panic: &PanicHookInfo<'_>) {
     let registers = registers_here();
     set!(report, head.registers, registers);
     set!(report, head.stack_bytes, 0);
-    if STACK_END.load(Ordering::Relaxed) != 0 {
-        // On a stack whose end is not known the copy could run past it, and a panic may yet be caught.
-        copy_stack(report, stack_pointer(&registers));
+    let pointer = stack_pointer(&registers);
+    // On another stack, a thread's, the copy could run past its end, and the panic may yet be caught.
+    if is_on_work_stack(pointer) {
+        copy_stack(report, pointer);
     }
 }
 

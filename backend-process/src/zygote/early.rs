@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::socket::{Shutdown, shutdown};
 use ringfence_core::Error;
 use ringfence_core::images::Images;
 use serde::{Deserialize, Serialize};
@@ -89,8 +90,9 @@ pub(crate) fn adopt(seed: Seed, socket: OwnedFd) -> Result<(), (Seed, OwnedFd)> 
         return Err((seed, socket));
     }
     // Lost ends are noticed by the link, which waits for the new zygote's first words.
-    if early.seeds.send(seed).is_ok() {
-        let _ = packet::send(early.socket.as_fd(), &[socket.as_raw_fd()]);
+    if early.seeds.send(seed).is_ok() && packet::send(early.socket.as_fd(), &[socket.as_raw_fd()]).is_err() {
+        // A seed without its socket would be taken for the next one's: the early zygote cannot be used again.
+        let _ = shutdown(early.socket.as_raw_fd(), Shutdown::Both);
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::zygote::protocol::{Armed, Command, End, Haste, Notice, Seed, Setup};
 use crate::zygote::{birth, early, packet};
 
 /// How long a zygote may take to answer before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A worker the zygote has made.
 #[derive(Debug)]
@@ -126,18 +126,22 @@ impl Link {
         Ok(())
     }
 
-    /// The worker that was asked for, once it is born.
-    pub(crate) fn collect(&mut self, slot: u64) -> Result<Spawned, Errno> {
-        let deadline = Instant::now() + PATIENCE;
+    /// The worker that was asked for, if it is born by `deadline`; `ETIMEDOUT` if not.
+    pub(crate) fn collect(&mut self, slot: u64, deadline: Instant) -> Result<Spawned, Errno> {
         loop {
-            if !self.records.contains_key(&slot) {
+            let Some(record) = self.records.get_mut(&slot) else {
                 // It was asked of a zygote that is gone.
                 return Err(Errno::EPIPE);
+            };
+            match record.birth.take() {
+                Some(Ok(spawned)) => return Ok(spawned),
+                Some(Err(errno)) => {
+                    // There is nothing to hear of one that was never born.
+                    self.records.remove(&slot);
+                    return Err(errno);
+                }
+                None => self.hear(deadline)?,
             }
-            if let Some(birth) = self.records.get_mut(&slot).and_then(|record| record.birth.take()) {
-                return birth;
-            }
-            self.hear(deadline)?;
         }
     }
 

@@ -12,7 +12,7 @@ mod process;
 mod protocol;
 
 pub(crate) use self::birth::{adopt_descriptor, vanish};
-pub(crate) use self::link::{Link, Spawned};
+pub(crate) use self::link::{Link, PATIENCE, Spawned};
 pub(crate) use self::protocol::{Armed, End, Haste, Setup};
 
 pub use self::early::early;
