@@ -109,10 +109,10 @@ impl Channel {
     }
 
     /// The first `bytes` of the reply area, at most all of it.
-    pub(crate) fn reply_source<'a>(&self, bytes: usize) -> Source<'a> {
+    pub(crate) fn reply_source(&self, bytes: usize) -> Source<'_> {
         let bytes = bytes.min(self.layout.reply_bytes);
-        // SAFETY: the reply area is mapped, backed, and at least `bytes` long; callers tie the source to their own borrow of the
-        // isolate that owns this channel. The source reads each byte once, so a writer inside changes only what is decoded.
+        // SAFETY: the reply area is mapped, backed, and at least `bytes` long while the channel is borrowed. The source reads each byte
+        // once, so a writer inside changes only what is decoded.
         unsafe { Source::shared(self.at(self.layout.reply()), bytes) }
     }
 

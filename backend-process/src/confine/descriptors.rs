@@ -27,22 +27,26 @@ pub(crate) fn point_at(number: RawFd, file: BorrowedFd<'_>) -> Result<(), Errno>
 
 /// Closes every descriptor but `kept`, which is ascending.
 ///
-/// The process must never again use or drop an owner of a descriptor that is closed here.
-pub(crate) fn keep_only(kept: &[RawFd]) -> Result<(), Errno> {
+/// # Safety
+/// The process never again uses or drops an owner of a descriptor that is closed here.
+pub(crate) unsafe fn keep_only(kept: &[RawFd]) -> Result<(), Errno> {
     let mut first = 0u32;
     for &number in kept {
         let number = u32::try_from(number).map_err(|_| Errno::EBADF)?;
         if number > first {
-            close_range(first, number - 1)?;
+            // SAFETY: the caller's promise.
+            unsafe { close_range(first, number - 1) }?;
         }
         first = first.max(number + 1);
     }
-    close_range(first, u32::MAX)
+    // SAFETY: the caller's promise.
+    unsafe { close_range(first, u32::MAX) }
 }
 
-fn close_range(first: u32, last: u32) -> Result<(), Errno> {
-    // SAFETY: close_range touches the descriptor table only; callers run in a fresh child whose owners of these descriptors belong
-    // to code that does not run there.
+/// # Safety
+/// As [`keep_only`].
+unsafe fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: close_range touches the descriptor table only, and the caller promises that no owner of these descriptors acts again.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     Errno::result(result).map(drop)
 }

@@ -282,7 +282,8 @@ impl Birth<'_> {
             point_at(number, copy.as_fd()).map_err(step(4))?;
             kept.push(number);
         }
-        keep_only(&kept).map_err(step(5))?;
+        // SAFETY: a worker never returns to the zygote's code, whose owners these are, and ends by `_exit`.
+        unsafe { keep_only(&kept) }.map_err(step(5))?;
         inside::arm(channel, &nursery.stacks, None).map_err(step(6))?;
         cpu::take_turns();
         let highest = kept.last().copied().unwrap_or(2);
