@@ -53,6 +53,18 @@ pub(crate) fn run(mut command: Command) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(Failure::Ended { line, status }) }
 }
 
+/// As [`run`], with the command line and its output on standard error.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_on_stderr(mut command: Command) -> Result<(), Failure> {
+    let line = line_of(&command);
+    eprintln!("$ {line}");
+    let status = command.stdout(io::stderr()).status();
+    let status = status.map_err(|source| Failure::NotRun { line: line.clone(), source })?;
+    if status.success() { Ok(()) } else { Err(Failure::Ended { line, status }) }
+}
+
 /// As [`run`], with every line of its standard output given to `read` after it has been shown.
 ///
 /// # Errors
@@ -67,6 +79,21 @@ pub(crate) fn run_and_read(mut command: Command, mut read: impl FnMut(&str)) -> 
     }
     let status = child.wait().map_err(failed)?;
     if status.success() { Ok(()) } else { Err(Failure::Ended { line, status }) }
+}
+
+/// Runs it without showing the command line. Its standard output.
+///
+/// # Errors
+/// It cannot be started, or it ends with anything but 0.
+pub(crate) fn output(mut command: Command) -> Result<String, Failure> {
+    let line = line_of(&command);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|source| Failure::NotRun { line: line.clone(), source })?;
+    let status = output.status;
+    if !status.success() {
+        return Err(Failure::Ended { line, status });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Whether it can be started and ends with 0. Its output is dropped.
@@ -108,6 +135,20 @@ mod tests {
         let failure = run(command).unwrap_err().to_string();
         assert_eq!(failure, "`sh -c exit 3` ended with exit status: 3");
         assert!(run(Command::new("/nowhere/at-all")).unwrap_err().to_string().starts_with("run `at-all`"));
+    }
+
+    #[test]
+    fn output_is_that_of_a_command_that_ended_well() {
+        let shell = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]);
+            output(command)
+        };
+        assert_eq!(shell("echo one").unwrap(), "one\n");
+        assert_eq!(
+            shell("echo two; exit 3").unwrap_err().to_string(),
+            "`sh -c echo two; exit 3` ended with exit status: 3"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Every test binary announces `running N tests` and ends with `test result: …`. A binary that is killed in between leaves
 //! the second line out: what it announced and did not report counts as failed.
+//!
+//! A test program that cannot run its tests on this machine prints `N tests not run: REASON` instead.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -12,6 +14,8 @@ pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) ignored: u64,
+    /// Not possible on this machine.
+    pub(crate) not_run: u64,
 }
 
 impl AddAssign for Counts {
@@ -19,12 +23,14 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.ignored += other.ignored;
+        self.not_run += other.not_run;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
+        write!(f, "{} passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)?;
+        if self.not_run > 0 { write!(f, ", {} not run", self.not_run) } else { Ok(()) }
     }
 }
 
@@ -37,6 +43,15 @@ pub(crate) enum Unacceptable {
     Unreported(u64),
     /// Not one test passed.
     Nothing,
+    /// Tests that this machine cannot run, where it should be able to.
+    NotRun(NotRun),
+}
+
+/// Tests that cannot be run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotRun {
+    pub(crate) number: u64,
+    pub(crate) reason: String,
 }
 
 impl fmt::Display for Unacceptable {
@@ -45,6 +60,9 @@ impl fmt::Display for Unacceptable {
             Self::Ignored(number) => write!(f, "{number} ignored tests: a test runs or is removed"),
             Self::Unreported(number) => write!(f, "{number} tests were announced and never reported"),
             Self::Nothing => f.write_str("not one test was run"),
+            Self::NotRun(NotRun { number, reason }) => {
+                write!(f, "{number} tests not run where every test runs: {reason}")
+            }
         }
     }
 }
@@ -55,6 +73,8 @@ pub(crate) struct Counter {
     announced: u64,
     reported: u64,
     counts: Counts,
+    /// Each reason once.
+    not_run: Vec<NotRun>,
 }
 
 impl Counter {
@@ -65,7 +85,15 @@ impl Counter {
             self.announced += number;
         } else if let Some(result) = result(line) {
             self.reported += result.all();
-            self.counts += Counts { passed: result.passed, failed: result.failed, ignored: result.ignored };
+            self.counts.passed += result.passed;
+            self.counts.failed += result.failed;
+            self.counts.ignored += result.ignored;
+        } else if let Some(not_run) = not_run(line) {
+            self.counts.not_run += not_run.number;
+            match self.not_run.iter_mut().find(|other| other.reason == not_run.reason) {
+                Some(other) => other.number += not_run.number,
+                None => self.not_run.push(not_run),
+            }
         }
     }
 
@@ -84,6 +112,16 @@ impl Counter {
         }
     }
 
+    /// What this machine could not run, reason by reason.
+    pub(crate) fn not_run(&self) -> &[NotRun] {
+        &self.not_run
+    }
+
+    /// Whether everything could be run on this machine.
+    pub(crate) fn check_all_run(&self) -> Result<(), Unacceptable> {
+        self.not_run.first().map_or(Ok(()), |not_run| Err(Unacceptable::NotRun(not_run.clone())))
+    }
+
     fn unreported(&self) -> u64 {
         self.announced.saturating_sub(self.reported)
     }
@@ -94,6 +132,12 @@ fn announcement(line: &str) -> Option<u64> {
     let rest = line.strip_prefix("running ")?;
     let number = rest.strip_suffix(" tests").or_else(|| rest.strip_suffix(" test"))?;
     number.parse().ok()
+}
+
+/// `3 tests not run: REASON`.
+fn not_run(line: &str) -> Option<NotRun> {
+    let (number, reason) = line.split_once(" tests not run: ")?;
+    Some(NotRun { number: number.parse().ok()?, reason: reason.to_owned() })
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -148,14 +192,14 @@ mod tests {
              \n   Doc-tests core\n\nrunning 1 test\ntest src/lib.rs - (line 3) ... ok\n\
              \ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s\n",
         );
-        assert_eq!(counter.counts(), Counts { passed: 3, failed: 1, ignored: 0 });
+        assert_eq!(counter.counts(), Counts { passed: 3, failed: 1, ..Counts::default() });
         assert_eq!(counter.check(), Ok(()));
     }
 
     #[test]
     fn a_binary_that_died_counts_what_it_announced_as_failed() {
         let counter = read("running 5 tests\ntest a ... ok\n");
-        assert_eq!(counter.counts(), Counts { passed: 0, failed: 5, ignored: 0 });
+        assert_eq!(counter.counts(), Counts { failed: 5, ..Counts::default() });
         assert_eq!(counter.check(), Err(Unacceptable::Unreported(5)));
     }
 
@@ -167,6 +211,23 @@ mod tests {
         let none = "running 0 tests\n\
             test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.00s\n";
         assert_eq!(read(none).check(), Err(Unacceptable::Nothing));
+    }
+
+    #[test]
+    fn what_a_machine_cannot_run_is_counted_by_reason() {
+        let counter = read(
+            "running 1 test\n\
+             test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             57 tests not run: no protection keys: CPUID\n2 tests not run: other\n\
+             3 tests not run: no protection keys: CPUID\nsome tests not run: x\n",
+        );
+        assert_eq!(counter.counts(), Counts { passed: 1, not_run: 62, ..Counts::default() });
+        assert_eq!(counter.counts().to_string(), "1 passed, 0 failed, 0 ignored, 62 not run");
+        let keys = NotRun { number: 60, reason: "no protection keys: CPUID".to_owned() };
+        assert_eq!(counter.not_run(), [keys.clone(), NotRun { number: 2, reason: "other".to_owned() }]);
+        assert_eq!(counter.check(), Ok(()));
+        assert_eq!(counter.check_all_run(), Err(Unacceptable::NotRun(keys)));
+        assert_eq!(Counter::default().check_all_run(), Ok(()));
     }
 
     #[test]

@@ -4,8 +4,7 @@
 //! once. The last line is `N passed, N failed`, summed over all test runs.
 
 mod cargo_stages;
-mod count;
-mod needs;
+pub(crate) mod count;
 mod report;
 
 use std::fmt;
@@ -13,19 +12,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use self::count::Counts;
+use self::count::{Counts, NotRun};
 use self::report::{Line, Verdict};
+use crate::guest;
+use crate::needs::{self, Install};
 use crate::process;
 use crate::tidy;
-
-/// May missing packages be installed?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Install {
-    /// Yes, where that needs no password.
-    Allowed,
-    /// No.
-    Forbidden,
-}
 
 /// What a run was asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +35,8 @@ pub(crate) enum Failure {
     Needs(needs::Missing),
     /// The tests ran, and their sum is not acceptable.
     Counts(count::Unacceptable),
+    /// A guest did not do what it should.
+    Guest(guest::Failure),
     /// Rules that files break.
     Tidy(tidy::Findings),
 }
@@ -53,6 +47,7 @@ impl fmt::Display for Failure {
             Self::Command(failure) => failure.fmt(f),
             Self::Needs(missing) => missing.fmt(f),
             Self::Counts(unacceptable) => unacceptable.fmt(f),
+            Self::Guest(failure) => failure.fmt(f),
             Self::Tidy(findings) => findings.fmt(f),
         }
     }
@@ -69,6 +64,8 @@ pub(crate) struct Context<'a> {
     workspace: &'a Path,
     install: Install,
     counts: Counts,
+    /// The tests of the present stage that this machine cannot run.
+    not_run: Vec<NotRun>,
 }
 
 type Stage = fn(&mut Context<'_>) -> Result<Verdict, Failure>;
@@ -83,6 +80,7 @@ const STAGES: &[(&str, Stage)] = &[
     ("clippy", cargo_stages::clippy),
     ("docs", cargo_stages::documentation),
     ("tests", cargo_stages::tests),
+    ("guest", guest_tests),
     ("release", cargo_stages::release_tests),
     ("features", cargo_stages::features),
     ("deny", cargo_stages::deny),
@@ -91,6 +89,20 @@ const STAGES: &[(&str, Stage)] = &[
         Ok(Verdict::Passed)
     }),
 ];
+
+/// The suites that need protection keys, in guests that have them.
+fn guest_tests(context: &mut Context<'_>) -> Result<Verdict, Failure> {
+    let tested = guest::test_all(context.workspace, context.install);
+    context.counts += tested.counts;
+    match tested.result {
+        Ok(()) => Ok(Verdict::Passed),
+        Err(guest::Failure::System(name)) => {
+            println!("guests need Debian 12, and this is {name}: tests with protection keys are not covered");
+            Ok(Verdict::NotCovered)
+        }
+        Err(failure) => Err(Failure::Guest(failure)),
+    }
+}
 
 /// The stages' names, for people.
 pub(crate) fn stage_names() -> String {
@@ -107,7 +119,12 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         Ok(workspace) => workspace,
         Err(error) => return crate::usage_error(&error.to_string()),
     };
-    let mut context = Context { workspace: &workspace, install: request.install, counts: Counts::default() };
+    let mut context = Context {
+        workspace: &workspace,
+        install: request.install,
+        counts: Counts::default(),
+        not_run: Vec::new(),
+    };
     let lines = run_stages(&request.stages, &mut context);
     report::print(&lines, context.counts);
     if lines.iter().all(|line| line.failure.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -119,7 +136,9 @@ fn run_stages(wanted: &[&'static str], context: &mut Context<'_>) -> Vec<Line> {
         println!("\n== {name}");
         let start = Instant::now();
         let outcome = stage(context);
-        let mut line = Line { stage: name, time: start.elapsed(), verdict: Verdict::Failed, failure: None };
+        let not_run = std::mem::take(&mut context.not_run);
+        let time = start.elapsed();
+        let mut line = Line { stage: name, time, verdict: Verdict::Failed, failure: None, not_run };
         match outcome {
             Ok(verdict) => line.verdict = verdict,
             Err(failure) => {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::count::Counts;
+use super::count::{Counts, NotRun};
 
 /// How a stage ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum Verdict {
     Passed,
     /// Something does not hold.
     Failed,
-    /// The tool it needs is not installed: nothing was checked.
+    /// This system lacks what it needs: nothing was checked.
     NotCovered,
 }
 
@@ -27,6 +27,8 @@ pub(crate) struct Line {
     pub(crate) verdict: Verdict,
     /// Why it failed.
     pub(crate) failure: Option<String>,
+    /// The tests of it that this machine cannot run.
+    pub(crate) not_run: Vec<NotRun>,
 }
 
 /// Prints the report. Its last line is `N passed, N failed`.
@@ -52,6 +54,11 @@ fn render(lines: &[Line], counts: Counts) -> String {
             let _ = writeln!(text, "stage {} failed: {failure}", line.stage);
         }
     }
+    for line in lines {
+        for NotRun { number, reason } in &line.not_run {
+            let _ = writeln!(text, "stage {}: {number} tests not run: {reason}", line.stage);
+        }
+    }
     let _ = writeln!(text, "{} passed, {} failed", counts.passed, counts.failed);
     text
 }
@@ -62,14 +69,19 @@ mod tests {
 
     #[test]
     fn the_last_line_is_the_sum_and_failures_are_named() {
-        let passed =
-            Line { stage: "fmt", time: Duration::from_secs(90), verdict: Verdict::Passed, failure: None };
-        let failed = Line {
-            stage: "tests",
-            time: Duration::from_secs(30),
-            verdict: Verdict::Failed,
-            failure: Some("2 tests failed".to_owned()),
+        let line = |stage, seconds, verdict| Line {
+            stage,
+            time: Duration::from_secs(seconds),
+            verdict,
+            failure: None,
+            not_run: Vec::new(),
         };
+        let passed = Line {
+            not_run: vec![NotRun { number: 5, reason: "no keys".to_owned() }],
+            ..line("fmt", 90, Verdict::Passed)
+        };
+        let failed =
+            Line { failure: Some("2 tests failed".to_owned()), ..line("tests", 30, Verdict::Failed) };
         let counts = Counts { passed: 7, failed: 2, ..Counts::default() };
         let text = render(&[passed, failed], counts);
         let lines: Vec<&str> = text.lines().collect();
@@ -77,6 +89,7 @@ mod tests {
         assert_eq!(lines[2], "tests         0.50  FAILED");
         assert_eq!(lines[3], "total         2.00");
         assert_eq!(lines[4], "stage tests failed: 2 tests failed");
+        assert_eq!(lines[5], "stage fmt: 5 tests not run: no keys");
         assert_eq!(lines.last(), Some(&"7 passed, 2 failed"));
     }
 }

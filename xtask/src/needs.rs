@@ -1,12 +1,21 @@
-//! What the system must have before anything can be built, and how it gets there.
+//! What the system must have before anything can be built or booted, and how it gets there.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use super::Install;
 use crate::process::{self, cargo};
+use crate::system;
+
+/// May missing packages be installed?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Install {
+    /// Yes, where that needs no password.
+    Allowed,
+    /// No.
+    Forbidden,
+}
 
 /// How a need shows itself.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +74,25 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What guests need besides.
+const GUEST_NEEDS: &[Need] = &[
+    Need {
+        evidence: Evidence::Program("qemu-system-x86_64"),
+        origin: Origin::Apt("qemu-system-x86"),
+        reason: "emulates a machine that has protection keys",
+    },
+    Need {
+        evidence: Evidence::Program("busybox"),
+        origin: Origin::Apt("busybox-static"),
+        reason: "is the guest's shell",
+    },
+    Need {
+        evidence: Evidence::Program("cpio"),
+        origin: Origin::Apt("cpio"),
+        reason: "packs the guest's files",
+    },
+];
+
 /// What is missing, and the line that installs it.
 #[derive(Debug)]
 pub(crate) struct Missing {
@@ -81,33 +109,69 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Names what is missing and, where allowed and possible without a password, installs it.
+/// Names what every stage needs and is missing and, where allowed and possible without a password, installs it. Guests run on
+/// Debian 12 only: elsewhere their needs are left out.
 ///
 /// # Errors
 /// Something is missing and could not, or may not, be installed.
-pub(super) fn check(workspace: &Path, install: Install) -> Result<(), Missing> {
-    let missing = find_missing(workspace);
-    for need in &missing {
-        println!("missing: {}, which {}", name_of(need), need.reason);
+pub(crate) fn check(workspace: &Path, install: Install) -> Result<(), Missing> {
+    let guests = if system::other_than_debian_12().is_none() { GUEST_NEEDS } else { &[] };
+    let needs: Vec<&'static Need> = NEEDS.iter().chain(guests).collect();
+    let number = needs.len();
+    if provide(workspace, needs, install)? == Provided::WasThere {
+        println!("the system has all {number} things that are needed");
     }
+    Ok(())
+}
+
+/// As [`check`], of what guests need, and silent where nothing is missing.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_guest(workspace: &Path, install: Install) -> Result<(), Missing> {
+    provide(workspace, GUEST_NEEDS.iter().collect(), install).map(|_provided| ())
+}
+
+/// Has apt read anew which packages there are.
+///
+/// # Errors
+/// It may not, needs a password for it, or fails.
+pub(crate) fn update_lists(install: Install) -> Result<(), Missing> {
+    let prefix = if install == Install::Allowed { privilege() } else { None };
+    let tried = match prefix.map(|prefix| process::run_on_stderr(apt_get(prefix, &["update"]))) {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(failure)) => Some(failure),
+        None => None,
+    };
+    let names = vec!["lists of packages that are up to date".to_owned()];
+    Err(Missing { names, line: "sudo apt-get update".to_owned(), tried })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Provided {
+    WasThere,
+    Installed,
+}
+
+fn provide(workspace: &Path, needs: Vec<&'static Need>, install: Install) -> Result<Provided, Missing> {
+    let is_missing = |need: &&Need| !is_there(workspace, need.evidence);
+    let missing: Vec<_> = needs.into_iter().filter(is_missing).collect();
     if missing.is_empty() {
-        println!("the system has all {} things that are needed", NEEDS.len());
-        return Ok(());
+        return Ok(Provided::WasThere);
+    }
+    for need in &missing {
+        eprintln!("missing: {}, which {}", name_of(need), need.reason);
     }
     let mut tried = None;
     let prefix = if install == Install::Allowed { privilege() } else { None };
     if let Some(prefix) = prefix {
         tried = install_all(prefix, &missing).err();
-        if tried.is_none() && find_missing(workspace).is_empty() {
-            return Ok(());
+        if tried.is_none() && !missing.iter().any(is_missing) {
+            return Ok(Provided::Installed);
         }
     }
     let names = missing.iter().map(|need| name_of(need)).collect();
     Err(Missing { names, line: install_line(&missing), tried })
-}
-
-fn find_missing(workspace: &Path) -> Vec<&'static Need> {
-    NEEDS.iter().filter(|need| !is_there(workspace, need.evidence)).collect()
 }
 
 fn is_there(workspace: &Path, evidence: Evidence) -> bool {
@@ -119,7 +183,7 @@ fn is_there(workspace: &Path, evidence: Evidence) -> bool {
 }
 
 /// The file that `name` would run.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
@@ -169,10 +233,10 @@ fn components(missing: &[&Need]) -> Vec<&'static str> {
 fn install_all(prefix: &[&str], missing: &[&Need]) -> Result<(), process::Failure> {
     let packages = packages(missing);
     if !packages.is_empty() {
-        process::run(apt_get(prefix, &["update"]))?;
+        process::run_on_stderr(apt_get(prefix, &["update"]))?;
         let mut arguments = vec!["install", "-y", "--no-install-recommends"];
         arguments.extend(packages);
-        process::run(apt_get(prefix, &arguments))?;
+        process::run_on_stderr(apt_get(prefix, &arguments))?;
     }
     let components = components(missing);
     if !components.is_empty() {
@@ -214,11 +278,11 @@ mod tests {
 
     #[test]
     fn the_line_names_every_origin_once() {
-        let all: Vec<&Need> = NEEDS.iter().collect();
+        let all: Vec<&Need> = NEEDS.iter().chain(GUEST_NEEDS).collect();
         assert_eq!(
             install_line(&all),
             "sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc g++ libc6-dev \
-             && rustup component add rustfmt clippy"
+             qemu-system-x86 busybox-static cpio && rustup component add rustfmt clippy"
         );
         assert_eq!(install_line(&all[3..4]), "rustup component add rustfmt");
     }
