@@ -7,7 +7,7 @@ use ringfence_core::fault::{Backtrace, Details, Fault, FaultKind, Phase};
 use ringfence_core::images::Images;
 
 use crate::NAME;
-use crate::capture::tail;
+use ringfence_core::capture::{gives_up_for_want_of_memory, tail};
 use crate::layout::phase;
 use crate::report::{Ending, Report};
 use crate::zygote::End;
@@ -91,9 +91,7 @@ impl Remains {
     /// An abort may be the end of an allocation that was refused, or, where panics abort, of a panic.
     fn abort(&self, starved: bool) -> FaultKind {
         // What is printed before an abort can overwrite the error number.
-        let mut lines = self.stderr.split(|&byte| byte == b'\n');
-        let says = lines.any(|line| STARVED.iter().any(|text| line.starts_with(text)));
-        if starved || says {
+        if starved || gives_up_for_want_of_memory(&self.stderr) {
             FaultKind::MemoryLimit
         } else if cfg!(panic = "abort") && self.report.text().is_some() {
             FaultKind::Panic
@@ -102,10 +100,6 @@ impl Remains {
         }
     }
 }
-
-/// What the Rust and C++ runtimes print before they abort for want of memory.
-const STARVED: [&[u8]; 2] =
-    [b"memory allocation of ", b"terminate called after throwing an instance of 'std::bad_alloc'"];
 
 /// `si_code` of a signal the kernel raised without further detail, such as a general-protection fault.
 const SI_KERNEL: i32 = 0x80;

@@ -49,7 +49,7 @@ impl Process {
     /// A fork of the caller, or of the [early](crate::early) zygote, and two of the zygote.
     pub fn new(config: &Config, threat: Option<Threat>) -> Result<Self, Error> {
         config.validate()?;
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
         let threads = crate::threads::count();
@@ -164,7 +164,7 @@ unsafe impl Backend for Process {
         purpose: Purpose,
         crossing: &mut dyn FnMut(&mut dyn Isolate) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
         match purpose {
@@ -174,7 +174,7 @@ unsafe impl Backend for Process {
     }
 
     fn open(&self) -> Result<Box<dyn Isolate>, Error> {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
         let admitted = self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
@@ -188,7 +188,7 @@ unsafe impl Backend for Process {
     }
 
     fn reset(&self) -> Result<(), Error> {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -235,7 +235,7 @@ unsafe impl Isolate for Owned {
 
     fn ready(&self) -> Result<(), Error> {
         // The channel is not there in a forked child, and writing a request into it would be fatal.
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
         if self.is_broken() { Err(Error::Stale) } else { Ok(()) }

@@ -9,11 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::ftruncate;
 use ringfence_core::Error;
 use ringfence_core::backend::Outcome;
+use ringfence_core::capture::sealed_file;
 use ringfence_core::region::{Outlet, Source};
 
 use crate::layout::{Layout, Words, pages, phase};
@@ -143,30 +141,9 @@ impl Channel {
     }
 }
 
-/// A shared memory file whose length is fixed before anyone else sees it: one that shrinks would be a SIGBUS in the host.
-pub(crate) fn sealed_file(name: &std::ffi::CStr, bytes: usize) -> Result<OwnedFd, Error> {
-    let file = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
-        .map_err(|errno| Error::os("create shared memory", errno))?;
-    let length =
-        i64::try_from(bytes).map_err(|_| Error::os("size shared memory", nix::errno::Errno::EFBIG))?;
-    ftruncate(&file, length).map_err(|errno| Error::os("size shared memory", errno))?;
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::os("seal shared memory", errno))?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_file_can_neither_shrink_nor_grow_nor_lose_its_seals() {
-        let file = sealed_file(c"test", 8192).unwrap();
-        assert_eq!(ftruncate(&file, 4096), Err(nix::errno::Errno::EPERM));
-        assert_eq!(ftruncate(&file, 16384), Err(nix::errno::Errno::EPERM));
-        let more = fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE));
-        assert_eq!(more, Err(nix::errno::Errno::EPERM));
-    }
 
     #[test]
     fn a_reply_is_never_longer_than_its_area() {

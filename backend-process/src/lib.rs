@@ -7,7 +7,6 @@
 mod autopsy;
 mod backend;
 mod caller_stack;
-mod capture;
 mod channel;
 mod confine;
 mod cpu;
@@ -16,7 +15,6 @@ mod futex;
 mod inside;
 mod layout;
 mod mapping;
-mod origin;
 mod pool;
 mod report;
 mod shared;

@@ -1,4 +1,4 @@
-//! Memory mapped for sharing, for a stack, or for a mark that does not survive a fork.
+//! Memory mapped for sharing, or for a stack.
 //!
 //! # Safety
 //! A [`Mapping`] owns a range the kernel chose; it is unmapped once, when it is dropped, and nobody else knows of it before.
@@ -67,18 +67,9 @@ impl Mapping {
 
     /// Keeps the mapping out of children forked from now on.
     pub(crate) fn keep_from_children(&self) -> Result<(), Error> {
-        self.advise(MmapAdvise::MADV_DONTFORK, "keep memory from children")
-    }
-
-    /// Gives children forked from now on zeroes in its place.
-    pub(crate) fn wipe_in_children(&self) -> Result<(), Error> {
-        self.advise(MmapAdvise::MADV_WIPEONFORK, "wipe memory in children")
-    }
-
-    fn advise(&self, advice: MmapAdvise, operation: &'static str) -> Result<(), Error> {
-        // SAFETY: neither advice used here changes the contents seen by this process; the range is owned by this value.
-        let advised = unsafe { madvise(self.start.cast(), self.bytes.get(), advice) };
-        advised.map_err(|errno| Error::os(operation, errno))
+        // SAFETY: the advice changes nothing that this process sees; the range is owned by this value.
+        let advised = unsafe { madvise(self.start.cast(), self.bytes.get(), MmapAdvise::MADV_DONTFORK) };
+        advised.map_err(|errno| Error::os("keep memory from children", errno))
     }
 
     /// Makes a page-aligned part present and writable without changing it. An optimisation: a refusal (before Linux 5.14) is ignored.
@@ -128,7 +119,7 @@ pub(crate) const GUARD_BYTES: usize = 16 * PAGE_BYTES;
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             // A child may have something else at this address: mappings kept from children leave a hole.
             return;
         }

@@ -8,14 +8,11 @@
 use std::ptr::{NonNull, addr_of_mut};
 
 use ringfence_core::fault::{Access, Registers};
+use ringfence_core::panic_note::{REGISTERS, TEXT_BYTES};
 use ringfence_core::region::Source;
 
 /// How much of the stack travels for the backtrace.
 pub(crate) const STACK_BYTES: usize = 32 << 10;
-/// How much of a panic's text travels.
-pub(crate) const TEXT_BYTES: usize = 4 << 10;
-/// General registers of a signal context (`NGREG`).
-pub(crate) const REGISTERS: usize = 23;
 
 /// How a report lies in the channel.
 #[repr(C)]

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use ringfence_core::images::Images;
 use ringfence_core::{Config, Confinement, Error, Processes, Waiting};
 
-use crate::capture::Capture;
+use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::confine::{Filters, OwnSize, null_device};
 use crate::cpu::Placement;
@@ -61,7 +61,7 @@ pub(crate) struct Pending {
 impl Shared {
     /// Starts the zygote.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        crate::origin::mark()?;
+        ringfence_core::origin::mark()?;
         crate::inside::note_panics();
         let limits = &config.limits;
         let layout =
@@ -178,7 +178,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.channel.is_some() && !crate::origin::is_forked() {
+        if self.channel.is_some() && !ringfence_core::origin::is_forked() {
             self.shared.link().discard(self.slot);
         }
     }

@@ -24,7 +24,7 @@ use ringfence_core::{Error, Processes};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::autopsy::{Remains, phase_of};
-use crate::capture::Capture;
+use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::confine::{self, OwnSize, Resources, keep_only, point_at};
 use crate::cpu::CpuBudget;

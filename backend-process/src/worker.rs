@@ -20,7 +20,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use self::wait::Waited;
 use crate::autopsy::{Remains, phase_of};
-use crate::capture::Capture;
+use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::cpu::CpuBudget;
 use crate::futex;
@@ -320,7 +320,7 @@ unsafe impl Isolate for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return;
         }
         if !self.broken {

@@ -176,4 +176,8 @@ pub unsafe trait Isolate: sealed::Sealed + Send + fmt::Debug {
     fn ready(&self) -> Result<(), Error> {
         if self.is_broken() { Err(Error::Stale) } else { Ok(()) }
     }
+
+    /// After each crossing of an isolate that is kept: what was needed for it only can be given up until the next
+    /// [`ready`](Self::ready).
+    fn settle(&mut self) {}
 }

@@ -19,6 +19,8 @@
 extern crate self as ringfence_core;
 
 pub mod backend;
+#[doc(hidden)]
+pub mod capture;
 pub mod codec;
 mod config;
 mod direct;
@@ -29,6 +31,10 @@ pub mod fault;
 mod guarantees;
 pub mod images;
 mod limits;
+#[doc(hidden)]
+pub mod origin;
+#[doc(hidden)]
+pub mod panic_note;
 mod policy;
 pub mod region;
 mod sandbox;
@@ -45,7 +51,7 @@ pub use error::{ConfigurationError, Error, OsError, Unavailable};
 pub use fault::{Fault, FaultKind};
 pub use guarantees::{Guarantee, Guarantees, Item, Status};
 pub use limits::{Limits, Processes};
-pub use policy::{Confinement, Policy};
+pub use policy::{Confinement, FILE_CALLS, Policy};
 pub use ringfence_macros::Portable;
 pub use sandbox::Sandbox;
 pub use session::Session;

@@ -45,11 +45,12 @@ impl<C: Codec> Session<C> {
         let encode = |out: &mut Encoder<'_>| <C as Inward<A>>::encode(&arguments, out);
         let task = call_task::<C, F, A, R>(Operation::Session, &encode, Location::caller());
         let evidence = Evidence::new(&self.shared.tracker, self.shared.backend.name(), Operation::Session);
-        self.shared.cross(evidence, &mut *self.isolate, &task, &mut |input| {
+        let crossed = self.shared.cross(evidence, &mut *self.isolate, &task, &mut |input| {
             result = Some(<C as Outward<R>>::decode(input)?);
             Ok(())
-        })?;
-        taken(result)
+        });
+        self.isolate.settle();
+        crossed.and_then(|()| taken(result))
     }
 
     /// Throws the state away: the session goes on in a pristine isolate.

@@ -5,7 +5,7 @@
 
 use libc::c_long;
 use nix::errno::Errno;
-use ringfence_core::{Confinement, Limits, Policy, Processes};
+use ringfence_core::{Confinement, FILE_CALLS, Limits, Policy, Processes};
 use seccompiler::{BpfProgram, apply_filter};
 
 use crate::confine::program::{Rule, Rules, assemble};
@@ -65,37 +65,6 @@ const COMPUTE: &[c_long] = &[
     libc::SYS_rseq,
     libc::SYS_exit,
     libc::SYS_exit_group,
-];
-
-/// What libraries try and do without: answered with `EACCES`.
-const REFUSED: &[c_long] = &[
-    libc::SYS_open,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_access,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlink,
-    libc::SYS_readlinkat,
-    libc::SYS_getcwd,
-    libc::SYS_ioctl,
-    libc::SYS_getdents64,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_unlink,
-    libc::SYS_unlinkat,
-    libc::SYS_rename,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    libc::SYS_mkdir,
-    libc::SYS_mkdirat,
-    libc::SYS_rmdir,
-    libc::SYS_chmod,
-    libc::SYS_fchmodat,
 ];
 
 /// What the zygote needs to make workers, and a worker to become one.
@@ -196,7 +165,7 @@ fn apply(program: &BpfProgram) -> Result<(), Errno> {
 /// What a worker or snapshot may call, with the arguments it may use.
 fn compute_rules(policy: &Policy, processes: Processes) -> Rules {
     let mut rules: Rules = COMPUTE.iter().map(|&call| (call, Rule::Allow)).collect();
-    rules.extend(REFUSED.iter().map(|&call| (call, Rule::Refuse(libc::EACCES as u16))));
+    rules.extend(FILE_CALLS.iter().map(|&call| (call, Rule::Refuse(libc::EACCES as u16))));
     // Memory may not become executable: no code but what is there already.
     let not_executable = Rule::Masked { argument: 2, mask: libc::PROT_EXEC as u32, value: 0 };
     rules.insert(libc::SYS_mmap, not_executable);

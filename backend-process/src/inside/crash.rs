@@ -6,7 +6,6 @@
 //! signal is blocked while it runs; what was written by then stays.
 #![expect(unsafe_code, reason = "signal handling and raw writes to the report")]
 
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::panic::PanicHookInfo;
 use std::ptr::{self, addr_of_mut};
@@ -17,12 +16,13 @@ use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use ringfence_core::Error;
+use ringfence_core::panic_note::{REGISTERS, Text, registers_here};
 
 use crate::channel::Channel;
 use crate::futex;
 use crate::layout::reply;
 use crate::mapping::{GUARD_BYTES, Mapping, PAGE_BYTES};
-use crate::report::{Area, Ending, REGISTERS, STACK_BYTES, TEXT_BYTES};
+use crate::report::{Area, Ending, STACK_BYTES};
 
 /// Signals that end an isolate with a report.
 const FATAL: [c_int; 8] = [
@@ -309,15 +309,9 @@ pub(crate) fn note_panics() {
 }
 
 fn note_panic(report: *mut Area, panic: &PanicHookInfo<'_>) {
-    let mut text = Text { bytes: [0; TEXT_BYTES], length: 0 };
-    let message = panic.payload_as_str().unwrap_or("panic with a payload that is not text");
-    // A text that does not fit is cut.
-    let _ = match panic.location() {
-        Some(place) => write!(text, "{message}, at {place}"),
-        None => write!(text, "{message}"),
-    };
-    set!(report, text, text.bytes);
-    note(text.length as u32);
+    let text = Text::of(panic);
+    set!(report, text, *text.bytes());
+    note(text.length() as u32);
     let registers = registers_here();
     set!(report, head.registers, registers);
     set!(report, head.stack_bytes, 0);
@@ -325,63 +319,5 @@ fn note_panic(report: *mut Area, panic: &PanicHookInfo<'_>) {
     // On another stack, a thread's, the copy could run past its end, and the panic may yet be caught.
     if is_on_work_stack(pointer) {
         copy_stack(report, pointer);
-    }
-}
-
-/// The registers that unwinding from the frame of the caller needs. Inlined, so that the frame they describe is one that is still
-/// there when the stack is copied.
-#[inline(always)]
-fn registers_here() -> [i64; REGISTERS] {
-    let mut saved = [0i64; 8];
-    // SAFETY: stores eight registers through the given pointer into an array of eight; changes nothing else but the two scratch
-    // registers it names.
-    unsafe {
-        std::arch::asm!(
-            "lea {scratch}, [rip]",
-            "mov [{saved}], {scratch}",
-            "mov [{saved} + 8], rsp",
-            "mov [{saved} + 16], rbp",
-            "mov [{saved} + 24], rbx",
-            "mov [{saved} + 32], r12",
-            "mov [{saved} + 40], r13",
-            "mov [{saved} + 48], r14",
-            "mov [{saved} + 56], r15",
-            saved = in(reg) saved.as_mut_ptr(),
-            scratch = out(reg) _,
-            options(nostack, preserves_flags)
-        );
-    }
-    let places = [
-        libc::REG_RIP,
-        libc::REG_RSP,
-        libc::REG_RBP,
-        libc::REG_RBX,
-        libc::REG_R12,
-        libc::REG_R13,
-        libc::REG_R14,
-        libc::REG_R15,
-    ];
-    let mut registers = [0; REGISTERS];
-    for (place, value) in places.into_iter().zip(saved) {
-        if let Some(register) = usize::try_from(place).ok().and_then(|index| registers.get_mut(index)) {
-            *register = value;
-        }
-    }
-    registers
-}
-
-/// A text of fixed room.
-struct Text {
-    bytes: [u8; TEXT_BYTES],
-    length: usize,
-}
-
-impl std::fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = &mut self.bytes[self.length..];
-        let fits = text.len().min(room.len());
-        room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
-        self.length += fits;
-        if fits == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }

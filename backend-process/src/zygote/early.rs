@@ -47,7 +47,7 @@ pub fn early() -> Result<(), Error> {
         return Ok(());
     }
     let failed = |errno| Error::os("start the early zygote", errno);
-    crate::origin::mark()?;
+    ringfence_core::origin::mark()?;
     crate::inside::note_panics();
     let alone = crate::threads::count() == Some(1);
     let images = Images::capture();
@@ -99,7 +99,7 @@ pub(crate) fn adopt(seed: Seed, socket: OwnedFd) -> Result<(), (Seed, OwnedFd)> 
 
 /// The early zygote's life: one child for each seed, until the host hangs up.
 fn spawn_zygotes(socket: &OwnedFd, seeds: &IpcReceiver<Seed>) -> Result<(), Errno> {
-    crate::origin::adopt();
+    ringfence_core::origin::adopt();
     // Ignoring it lets the kernel reap: nobody asks how a zygote of this one ended.
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     birth::set_handler(Signal::SIGCHLD, &ignore)?;

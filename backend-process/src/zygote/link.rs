@@ -233,7 +233,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if crate::origin::is_forked() {
+        if ringfence_core::origin::is_forked() {
             return;
         }
         // The hang-up is the zygote's sign to kill its workers and end.

@@ -58,7 +58,7 @@ struct Worker {
 
 /// Lives until the host hangs up or dies. The result says why it ended.
 pub(crate) fn live(ends: &Ends) -> Result<(), Errno> {
-    crate::origin::adopt();
+    ringfence_core::origin::adopt();
     let Some((Command::Begin(setup), mut lent)) = next(ends)? else { return Ok(()) };
     if lent.is_empty() {
         return Err(Errno::EMFILE);

@@ -17,10 +17,7 @@ use super::{Fault, FaultKind, syscall_name};
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_what(f)?;
-        if let Some(address) = self.address() {
-            let access = self.access().map(|access| access.to_string());
-            write!(f, " ({} at address {address:#x})", access.as_deref().unwrap_or("access"))?;
-        }
+        self.write_where(f)?;
         write!(f, " {}", self.phase())?;
         if f.alternate()
             && let Some(culprit) = self.backtrace().culprit()
@@ -66,10 +63,24 @@ impl Fault {
             FaultKind::MemoryLimit => f.write_str("died at the memory limit"),
             FaultKind::ReplyLimit => f.write_str("reply limit passed"),
             FaultKind::Killed => f.write_str("killed from outside"),
-            FaultKind::StackOverflow | FaultKind::MalformedReply { error: None } => {
-                f.write_str(self.kind().name())
-            }
+            FaultKind::KeyViolation
+            | FaultKind::StackOverflow
+            | FaultKind::MalformedReply { error: None } => f.write_str(self.kind().name()),
         }
+    }
+
+    /// The access, in parentheses, where an address is known.
+    fn write_where(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(address) = self.address() else { return Ok(()) };
+        let access = self.access().map(|access| access.to_string());
+        write!(f, " ({} at address {address:#x}", access.as_deref().unwrap_or("access"))?;
+        if let Some(touched) = self.touched() {
+            write!(f, ", {}", Harmless { text: touched, lines: Lines::One })?;
+        }
+        if let Some(key) = self.key() {
+            write!(f, ", key {key}")?;
+        }
+        f.write_char(')')
     }
 
     fn write_details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,6 +192,24 @@ mod tests {
         assert_eq!(line, "killed by SIGSEGV (write at address 0x0) inside, after 105.5 µs (backend process)");
         assert_eq!(syscall_name(libc::SYS_openat), Some("openat"));
         assert_eq!(syscall_name(-1), None);
+    }
+
+    #[test]
+    fn a_key_violation_says_what_was_touched_in_both_forms() {
+        let details = Details {
+            signal: Some(libc::SIGSEGV),
+            address: Some(0x55d0),
+            access: Some(Access::Write),
+            key: Some(0),
+            touched: Some("a static of the program\n".to_owned()),
+            registers: Some(Box::new(Registers::default())),
+            ..Details::default()
+        };
+        let fault = fault(FaultKind::KeyViolation, details);
+        let what = "key violation (write at address 0x55d0, a static of the program\\n, key 0) inside";
+        assert_eq!(fault.to_string(), format!("{what}, after 105.5 µs (backend process)"));
+        let long = format!("{fault:#}");
+        assert!(long.starts_with(what) && long.contains("\nregisters\nrax "), "{long}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::codec::DecodeError;
 pub enum FaultKind {
     /// A fatal signal: an invalid access, an illegal instruction, a division by zero.
     Signal,
+    /// The inside touched memory that its protection key does not let it touch.
+    KeyViolation,
     /// The stack ran into its guard.
     StackOverflow,
     /// A Rust panic that nothing inside caught.
@@ -51,6 +53,7 @@ impl FaultKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Signal => "signal",
+            Self::KeyViolation => "key violation",
             Self::StackOverflow => "stack overflow",
             Self::Panic => "panic",
             Self::Abort => "abort",
@@ -69,7 +72,10 @@ impl FaultKind {
 impl FaultKind {
     /// Whether the processor or the kernel stopped the work where it was, so that registers say something.
     pub(super) fn is_signal_like(&self) -> bool {
-        matches!(self, Self::Signal | Self::StackOverflow | Self::Abort | Self::Syscall { .. })
+        matches!(
+            self,
+            Self::Signal | Self::KeyViolation | Self::StackOverflow | Self::Abort | Self::Syscall { .. }
+        )
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Details {
     pub address: Option<u64>,
     /// What the access tried to do.
     pub access: Option<Access>,
+    /// The protection key of the memory that was accessed.
+    pub key: Option<u32>,
+    /// What lies at the address, in words, for example `a static of the program`. It stands in one line with the address.
+    pub touched: Option<String>,
     /// Registers at the fault.
     pub registers: Option<Box<Registers>>,
     /// Who called whom.
@@ -116,6 +120,19 @@ impl Fault {
     #[must_use]
     pub fn access(&self) -> Option<Access> {
         self.details.access
+    }
+
+    /// The protection key of the memory that was accessed, where the processor refused the access because of it. 0 is the key of all
+    /// memory that was given no other one.
+    #[must_use]
+    pub fn key(&self) -> Option<u32> {
+        self.details.key
+    }
+
+    /// What lies at the address, in words, as far as the backend knows.
+    #[must_use]
+    pub fn touched(&self) -> Option<&str> {
+        self.details.touched.as_deref()
     }
 
     /// Registers at the fault.
