@@ -1,4 +1,4 @@
-//! Every cell of the operation × backend table, and the page that is printed from it.
+//! Every cell of the operation × backend table but those of MPK, and the page that is printed from it.
 //!
 //! The direct backend runs in a forked child, which an operation may change or end at will.
 //!
@@ -10,67 +10,31 @@
 )]
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
-use std::time::Duration;
+mod support;
+
 use std::{env, fs};
 
-use ringfence::{Error, FaultKind, Limits, Policy, Sandbox};
+use ringfence::{Backend, Error, Sandbox};
 use ringfence_testkit::child::{self, End};
-use ringfence_testkit::table::{self, Answer, Does, OUTDATED, Row, WORKED};
+use ringfence_testkit::contract::{Order, Subject};
+use ringfence_testkit::table::{self, Does};
 
-/// What was seen, to be compared with a cell.
-fn judge(result: Result<Answer, Error>, row: &Row) -> Result<Does, String> {
-    let error = match result {
-        Ok(WORKED) if (row.seen)() => return Ok(Does::Works),
-        Ok(WORKED) => return Ok(Does::PrivateCopy),
-        Ok(OUTDATED) => return Ok(Does::Outdated),
-        Ok(number) if number < 0 => return Ok(Does::Refused(-number)),
-        Ok(_) => return Err("the operation came back with something else".to_owned()),
-        Err(error) => error,
-    };
-    match error.fault().map(ringfence::Fault::kind) {
-        Some(FaultKind::Syscall { number: Some(number) }) => Ok(Does::Denied(*number)),
-        Some(FaultKind::Panic) => Ok(Does::Panics),
-        Some(FaultKind::Abort) => Ok(Does::Aborts),
-        Some(FaultKind::Exit { code }) => Ok(Does::Exits(*code)),
-        Some(FaultKind::Timeout) => Ok(Does::TimesOut),
-        _ => Err(format!("{error}")),
-    }
+fn process(order: Order) -> Result<ringfence_core::Sandbox, Error> {
+    support::build(Sandbox::builder().backend(Backend::Process), order)
 }
 
-fn limits(row: &Row) -> Limits {
-    let ends_by_time = row.call == Does::TimesOut || row.run == Does::TimesOut;
-    let wall = if ends_by_time { Duration::from_millis(300) } else { Duration::from_secs(20) };
-    Limits::new().wall(wall).processes(row.processes)
-}
-
-fn sandbox(row: &Row) -> Sandbox {
-    (row.before)();
-    let policy = match row.lend {
-        Some(lend) => Policy::compute().lend(lend().unwrap()),
-        None => Policy::compute(),
-    };
-    let sandbox = Sandbox::builder().limits(limits(row)).policy(policy).build().unwrap();
-    (row.after)();
-    sandbox
-}
-
-/// The function that a worker performs: a row by its name.
-fn perform(name: &str) -> Answer {
-    table::row(name).map_or(table::WRONG, |row| (row.perform)())
+fn direct(order: Order) -> Result<ringfence_core::Sandbox, Error> {
+    support::build(Sandbox::builder().backend(Backend::Direct), order)
 }
 
 fn check_call(name: &str) {
     let row = table::row(name).unwrap();
-    let sandbox = sandbox(row);
-    let result = sandbox.call(|name: &str| perform(name), name);
-    assert_eq!(judge(result, row), Ok(row.call), "{}", row.operation);
+    assert_eq!(table::by_call(&Subject::new(&process), name, row.call), Ok(row.call), "{}", row.operation);
 }
 
 fn check_run(name: &str) {
     let row = table::row(name).unwrap();
-    let sandbox = sandbox(row);
-    let result = sandbox.run(row.perform);
-    assert_eq!(judge(result, row), Ok(row.run), "{}", row.operation);
+    assert_eq!(table::by_run(&Subject::new(&process), name, row.run), Ok(row.run), "{}", row.operation);
 }
 
 fn check_direct(name: &str) {
@@ -78,12 +42,7 @@ fn check_direct(name: &str) {
     let work = || {
         // SAFETY: a duplicate of this child's own output, above what an operation opens or closes.
         let output = unsafe { libc::fcntl(1, libc::F_DUPFD, 500) };
-        (row.before)();
-        let lent = row.lend.map(|lend| lend().unwrap());
-        let sandbox = Sandbox::direct().unwrap();
-        (row.after)();
-        let text = format!("{:?}", judge(sandbox.run(row.perform), row));
-        drop(lent);
+        let text = format!("{:?}", table::by_run(&Subject::new(&direct), name, row.direct));
         // SAFETY: the text is readable for its length.
         let written = unsafe { libc::write(output, text.as_ptr().cast(), text.len()) };
         i32::from(usize::try_from(written) != Ok(text.len()))

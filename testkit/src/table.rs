@@ -3,15 +3,18 @@
 //! [`ROWS`] is the one list. The tests of the facade perform every row on every backend and compare; `docs/operations.md` is printed
 //! from it.
 
+mod check;
 mod foreign;
 mod kernel;
 mod language;
 mod page;
 mod rows;
 
+pub use self::check::{by_call, by_run};
 pub use self::page::page;
 pub use self::rows::ROWS;
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use ringfence_core::Processes;
@@ -40,6 +43,8 @@ pub enum Does {
     Refused(i32),
     /// A fault: a system call that the policy denies.
     Denied(i64),
+    /// A fault: a key violation.
+    Touches,
     /// A fault: a panic.
     Panics,
     /// A fault: an abort.
@@ -77,6 +82,8 @@ pub struct Row {
     pub call: Does,
     /// `Sandbox::run` on the process backend.
     pub run: Does,
+    /// Both on the MPK backend.
+    pub mpk: Does,
     /// Both on the direct backend.
     pub direct: Does,
 }
@@ -94,6 +101,7 @@ impl Row {
             processes: Processes::Forbidden,
             call: Does::Works,
             run: Does::Works,
+            mpk: Does::Works,
             direct: Does::Works,
         }
     }
@@ -107,9 +115,14 @@ impl Row {
         Self { call: does, run: does, ..self }
     }
 
+    /// Both backends that isolate.
+    const fn isolated(self, does: Does) -> Self {
+        Self { call: does, run: does, mpk: does, ..self }
+    }
+
     /// Every backend.
     const fn everywhere(self, does: Does) -> Self {
-        Self { call: does, run: does, direct: does, ..self }
+        Self { call: does, run: does, mpk: does, direct: does, ..self }
     }
 
     const fn call(self, does: Does) -> Self {
@@ -118,6 +131,15 @@ impl Row {
 
     const fn run(self, does: Does) -> Self {
         Self { run: does, ..self }
+    }
+
+    const fn mpk(self, does: Does) -> Self {
+        Self { mpk: does, ..self }
+    }
+
+    /// On the MPK backend it writes to memory of the host.
+    const fn touches(self) -> Self {
+        self.mpk(Does::Touches)
     }
 
     const fn direct(self, does: Does) -> Self {
@@ -132,9 +154,9 @@ impl Row {
         Self { after, ..self }
     }
 
-    /// The operation changes something: on the process backend a copy of it.
+    /// The operation changes something: on the process backend a copy of it; the MPK backend has no copy.
     const fn changes(self, seen: fn() -> bool) -> Self {
-        Self { seen, call: Does::PrivateCopy, run: Does::PrivateCopy, ..self }
+        Self { seen, call: Does::PrivateCopy, run: Does::PrivateCopy, mpk: Does::Touches, ..self }
     }
 
     const fn lend(self, lend: fn() -> std::io::Result<OwnedFd>) -> Self {
@@ -150,4 +172,9 @@ impl Row {
 #[must_use]
 pub fn row(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|(other, _)| *other == name).map(|(_, row)| row)
+}
+
+thread_local! {
+    /// A number that the caller has for the operation. It crosses with the work, so that tests which run side by side do not meet.
+    static TOLD: Cell<i32> = const { Cell::new(0) };
 }

@@ -15,6 +15,7 @@ pub(super) struct Expected {
     code: Want<i32>,
     address: Want<u64>,
     access: Option<Access>,
+    key: Want<u32>,
     guilty: Option<&'static str>,
     stderr: &'static str,
 }
@@ -24,6 +25,8 @@ pub(super) struct Expected {
 pub(super) enum Want<T> {
     /// This value.
     Is(T),
+    /// One of these values: where it depends on the mechanism.
+    Either(T, T),
     /// No value.
     Nothing,
     /// Whatever it is.
@@ -34,6 +37,7 @@ impl<T: PartialEq + Copy + fmt::Debug> Want<T> {
     fn admits(self, found: Option<T>) -> bool {
         match self {
             Self::Is(value) => found == Some(value),
+            Self::Either(one, other) => found == Some(one) || found == Some(other),
             Self::Nothing => found.is_none(),
             Self::Open => true,
         }
@@ -48,6 +52,7 @@ impl Expected {
             code: Want::Nothing,
             address: Want::Nothing,
             access: None,
+            key: Want::Nothing,
             guilty: None,
             stderr: "",
         }
@@ -67,6 +72,12 @@ impl Expected {
 
     pub(super) fn at(mut self, address: impl Into<Want<u64>>, access: Access) -> Self {
         (self.address, self.access) = (address.into(), Some(access));
+        self
+    }
+
+    /// The protection key of what was accessed.
+    pub(super) fn key(mut self, key: u32) -> Self {
+        self.key = Want::Is(key);
         self
     }
 
@@ -113,6 +124,8 @@ impl Expected {
         assert!(self.code.admits(fault.code()), "code {:?}: {told}", self.code);
         assert!(self.address.admits(fault.address()), "address {:?}: {told}", self.address);
         assert_eq!(fault.access(), self.access, "{told}");
+        assert!(self.key.admits(fault.key()), "key {:?}: {told}", self.key);
+        assert_eq!(fault.touched().is_some(), self.kind == FaultKind::KeyViolation, "{told}");
         if let Some(guilty) = self.guilty {
             assert!(names(fault, guilty), "no {guilty} in {told}");
             assert!(fault.registers().is_some(), "no registers in {told}");

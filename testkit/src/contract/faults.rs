@@ -4,26 +4,16 @@
 //! Foreign code misbehaves in isolates only, whose memory nobody relies on afterwards.
 #![expect(unsafe_code, reason = "calls foreign functions that misbehave")]
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::panic::panic_any;
 
 use ringfence_core::fault::Access;
 use ringfence_core::{FaultKind, Policy};
 
 use super::expected::{Expected, Want};
-use super::{Subject, Way};
+use super::{Subject, Way, code};
 use crate::fixtures;
-
-/// `si_code` of the signals, from sigaction(2) and `asm-generic/siginfo.h`.
-mod code {
-    pub(super) const SEGV_MAPERR: i32 = 1;
-    pub(super) const BUS_ADRERR: i32 = 2;
-    pub(super) const FPE_INTDIV: i32 = 1;
-    pub(super) const ILL_ILLOPN: i32 = 2;
-    pub(super) const SYS_SECCOMP: i32 = 1;
-}
 
 /// A fixture as the inside of a crossing.
 macro_rules! inside {
@@ -87,21 +77,36 @@ pub fn of_the_stack(subject: &Subject<'_>) {
     overflow.at(Want::Open, Access::Write).by("recurse").from(&sandbox, inside!(stack_overflow()));
 }
 
-/// Aborts: asked for, and provoked in libraries that notice corruption. What they said is kept.
+/// Aborts: asked for in C and in Rust, and by the compiler's guard of the stack, whose words are kept.
 ///
 /// # Panics
 /// The backend breaks the contract.
 pub fn of_aborts(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
-    let abort = || Expected::new(FaultKind::Abort).signal(libc::SIGABRT, Want::Open);
     abort().by("call_abort").from(&sandbox, inside!(call_abort()));
+    abort().by("stack_smash").saying("stack smashing detected").from(&sandbox, inside!(stack_smash()));
+    abort().from(&sandbox, || std::process::abort());
+}
+
+/// Aborts of glibc's `malloc` where it notices that its heap is corrupted, with its words.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_corrupted_heaps(subject: &Subject<'_>) {
+    let sandbox = subject.sandbox();
     abort().by("double_free").saying("double free").from(&sandbox, inside!(double_free()));
     abort().by("heap_overflow").saying("invalid next size").from(&sandbox, inside!(heap_overflow()));
     abort().by("destroy_own_heap").saying("invalid pointer").from(&sandbox, inside!(destroy_own_heap()));
-    abort().by("stack_smash").saying("stack smashing detected").from(&sandbox, inside!(stack_smash()));
+}
+
+/// The abort of a C++ exception that nothing catches, with its text.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_uncaught_exceptions(subject: &Subject<'_>) {
+    let sandbox = subject.sandbox();
     let uncaught = abort().by("cpp_throw_uncaught");
     uncaught.saying("the fixture throws").from(&sandbox, inside!(cpp_throw_uncaught()));
-    abort().from(&sandbox, || std::process::abort());
 }
 
 /// Ends of the process with a status, zero included: never a value, and never without the status.
@@ -110,13 +115,19 @@ pub fn of_aborts(subject: &Subject<'_>) {
 /// The backend breaks the contract.
 pub fn of_exits(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
-    let exit = |code| Expected::new(FaultKind::Exit { code });
     exit(0).from(&sandbox, inside!(exit_with(0)));
     exit(3).from(&sandbox, inside!(exit_with(3)));
     exit(0).from(&sandbox, inside!(underscore_exit(0)));
     exit(3).from(&sandbox, inside!(underscore_exit(3)));
     exit(5).from(&sandbox, inside!(quick_exit_with(5)));
-    exit(9).from(&sandbox, || std::process::exit(9));
+}
+
+/// As [`of_exits`], by way of Rust's standard library, which takes a lock of its own before it exits.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_exits_of_rust(subject: &Subject<'_>) {
+    exit(9).from(&subject.sandbox(), || std::process::exit(9));
 }
 
 /// What was written to standard error before the end is in the fault, its last lines if it was much.
@@ -126,16 +137,15 @@ pub fn of_exits(subject: &Subject<'_>) {
 pub fn keep_what_was_said(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
     let segv = || Expected::new(FaultKind::Signal).signal(libc::SIGSEGV, code::SEGV_MAPERR);
-    // Not by `eprintln`, which a test harness keeps from the descriptor.
     let spoken = || {
-        io::stderr().write_all(b"about to fail\n").unwrap();
-        inside!(print_to_stderr(c"from c\n".as_ptr()))();
+        say(c"about to fail\n");
+        say(c"once more\n");
         inside!(null_write())();
     };
-    segv().at(0, Access::Write).saying("about to fail\nfrom c\n").from(&sandbox, spoken);
+    segv().at(0, Access::Write).saying("about to fail\nonce more\n").from(&sandbox, spoken);
     let much = || {
         for line in 0..3000 {
-            io::stderr().write_all(format!("line {line}\n").as_bytes()).unwrap();
+            say(&CString::new(format!("line {line}\n")).unwrap());
         }
         inside!(null_write())();
     };
@@ -143,56 +153,6 @@ pub fn keep_what_was_said(subject: &Subject<'_>) {
     // The next one has nothing of the last one's.
     let error = Way::Call.go(&sandbox, inside!(null_write())).unwrap_err();
     assert_eq!(error.fault().unwrap().stderr_tail(), b"");
-}
-
-/// Panics carry their text, in every form a text has, and never unwind into the host.
-///
-/// # Panics
-/// The backend breaks the contract.
-pub fn of_panics(subject: &Subject<'_>) {
-    let sandbox = subject.sandbox();
-    let told = |way: Way, inside: fn(&super::Sandbox, Way) -> super::Error| {
-        let error = inside(&sandbox, way);
-        let fault = error.fault().unwrap();
-        assert_eq!(fault.kind(), &FaultKind::Panic, "{way:?}: {fault}");
-        fault.message().unwrap().to_owned()
-    };
-    for way in Way::ALL {
-        let formatted = told(way, |sandbox, way| way.go(sandbox, || boom(7)).unwrap_err());
-        assert!(formatted.contains("boom 7"), "{formatted}");
-        let text = told(way, |sandbox, way| way.go(sandbox, plain).unwrap_err());
-        assert!(text.contains("a plain text"), "{text}");
-        let other = told(way, |sandbox, way| way.go(sandbox, || -> () { panic_any(5_u8) }).unwrap_err());
-        assert!(other.contains("not text"), "{other}");
-        let long = told(way, |sandbox, way| way.go(sandbox, long).unwrap_err());
-        assert!((1000..=8 << 10).contains(&long.len()) && long.starts_with("xxxx"), "{} bytes", long.len());
-        assert_eq!(way.go(&sandbox, || 1_u64).unwrap(), 1, "after panics");
-    }
-}
-
-/// A panic also says where it was and who called whom; one while another unwinds is an abort.
-///
-/// # Panics
-/// The backend breaks the contract.
-pub fn of_panics_have_a_place(subject: &Subject<'_>) {
-    let sandbox = subject.sandbox();
-    let panic = Expected::new(FaultKind::Panic).by("boom");
-    panic.from(&sandbox, || boom(7));
-    let fault = panic.check(&Way::Call.go(&sandbox, || boom(7)).unwrap_err(), Way::Call);
-    let place = format!("{}:{BOOM_LINE}:", file!());
-    assert!(fault.message().unwrap().contains(&place), "no {place} in {fault}");
-    // A panic that was caught is none of the fault that comes after it.
-    let caught = || {
-        drop(std::panic::catch_unwind(|| boom(1)));
-        inside!(null_write())();
-    };
-    let segv = Expected::new(FaultKind::Signal).signal(libc::SIGSEGV, code::SEGV_MAPERR);
-    segv.at(0, Access::Write).from(&sandbox, caught);
-    let twice = || {
-        let _second = PanicsInDrop;
-        boom(1);
-    };
-    Expected::new(FaultKind::Abort).signal(libc::SIGABRT, Want::Open).from(&sandbox, twice);
 }
 
 /// A system call that the policy denies is named.
@@ -203,7 +163,8 @@ pub fn of_denied_calls(subject: &Subject<'_>) {
     let sandbox = subject.sandbox();
     let denied = |number| {
         let kind = FaultKind::Syscall { number: Some(number) };
-        Expected::new(kind).signal(libc::SIGSYS, code::SYS_SECCOMP).by("raw_syscall")
+        let by = Want::Either(code::SYS_SECCOMP, code::SYS_USER_DISPATCH);
+        Expected::new(kind).signal(libc::SIGSYS, by).by("raw_syscall")
     };
     denied(libc::SYS_socket).from(&sandbox, inside!(raw_syscall(libc::SYS_socket, 1, 1, 0, 0, 0, 0)));
     denied(libc::SYS_execve).from(&sandbox, inside!(raw_syscall(libc::SYS_execve, 0, 0, 0, 0, 0, 0)));
@@ -212,26 +173,17 @@ pub fn of_denied_calls(subject: &Subject<'_>) {
     assert!(error.to_string().contains("denied system call socket (41)"), "{error}");
 }
 
-const BOOM_LINE: u32 = line!() + 4;
-
-#[inline(never)]
-fn boom(number: u32) {
-    assert!(std::hint::black_box(number) == 0, "boom {number}");
-    std::hint::black_box(());
+fn abort() -> Expected {
+    Expected::new(FaultKind::Abort).signal(libc::SIGABRT, Want::Open)
 }
 
-fn plain() {
-    assert!(std::hint::black_box(false), "a plain text");
+fn exit(code: i32) -> Expected {
+    Expected::new(FaultKind::Exit { code })
 }
 
-fn long() {
-    assert!(std::hint::black_box(false), "{}", "x".repeat(100 << 10));
-}
-
-struct PanicsInDrop;
-
-impl Drop for PanicsInDrop {
-    fn drop(&mut self) {
-        boom(2);
-    }
+/// Inside: writes to descriptor 2, through no stream and under no lock.
+fn say(text: &CStr) {
+    // SAFETY: a C string, and a descriptor that takes writes.
+    let written = unsafe { fixtures::write_to_descriptor(2, text.as_ptr()) };
+    assert_eq!(usize::try_from(written), Ok(text.count_bytes()));
 }

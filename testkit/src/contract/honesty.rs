@@ -33,22 +33,37 @@ pub fn of_requirements(subject: &Subject<'_>) {
     }
 }
 
-/// A backend that isolates holds against both threats with its filter, and without one refuses hostile code, and says why.
+/// A backend that isolates holds against faults of honest code, with its filter and without.
 ///
 /// # Panics
 /// The backend breaks the contract.
-pub fn of_threats(subject: &Subject<'_>) {
-    for threat in [Threat::Faults, Threat::Hostile] {
-        let sandbox = subject.order(order(Policy::compute(), Some(threat))).unwrap();
-        for item in [Item::MemoryIntegrity, Item::FaultContainment] {
-            assert_eq!(sandbox.guarantees().status(item), Status::Enforced, "{item} against {threat}");
-        }
-    }
+pub fn against_faults(subject: &Subject<'_>) {
+    holds_against(Threat::Faults, subject);
     assert!(subject.order(order(Policy::unfiltered(), Some(Threat::Faults))).is_ok());
+}
+
+/// A backend that holds hostile code does so with its filter, and without one refuses it, and says why.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn against_hostile_code(subject: &Subject<'_>) {
+    holds_against(Threat::Hostile, subject);
     let refused = subject.order(order(Policy::unfiltered(), Some(Threat::Hostile)));
     let Err(Error::Unavailable(refusal)) = refused else { panic!("{refused:?}") };
     let text = refusal.to_string();
     assert!(text.contains("hostile code") && text.contains("system calls"), "{text}");
+}
+
+/// A backend that does not hold hostile code refuses it with every policy, and says that it is hostile code which it refuses, and why.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_refused_hostile_code(subject: &Subject<'_>) {
+    for policy in [Policy::compute(), Policy::unfiltered()] {
+        let refused = subject.order(order(policy, Some(Threat::Hostile)));
+        let Err(Error::Unavailable(refusal)) = refused else { panic!("{refused:?}") };
+        assert!(refusal.to_string().contains("hostile code") && !refusal.reason().is_empty(), "{refusal}");
+    }
 }
 
 /// A backend that isolates nothing says so, and holds against no threat.
@@ -65,6 +80,14 @@ pub fn of_no_isolation(subject: &Subject<'_>) {
         let refused = subject.order(order(Policy::compute(), Some(threat)));
         let Err(Error::Unavailable(refusal)) = refused else { panic!("{refused:?}") };
         assert!(refusal.reason().contains("isolates nothing"), "{refusal}");
+    }
+}
+
+#[track_caller]
+fn holds_against(threat: Threat, subject: &Subject<'_>) {
+    let sandbox = subject.order(order(Policy::compute(), Some(threat))).unwrap();
+    for item in [Item::MemoryIntegrity, Item::FaultContainment] {
+        assert_eq!(sandbox.guarantees().status(item), Status::Enforced, "{item} against {threat}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ringfence_core::codec::{DecodeError, Decoder, EncodeError, Encoder};
 use ringfence_core::{Error, FaultKind, Portable};
 
-use super::{Subject, count};
+use super::{Subject, Way, count};
 use crate::fixtures;
 
 fn null_write() {
@@ -63,6 +63,33 @@ pub fn concerns_one_isolate(subject: &Subject<'_>) {
     });
     // A fault that was not the last one's: a pool of one had each of these calls wait for the one before.
     assert_eq!(sandbox.call(|()| count(), ()).unwrap(), 1);
+}
+
+/// Whatever comes of a heap that foreign code destroys, it ends inside, and a reset gives an isolate whose heap is whole.
+///
+/// # Panics
+/// The backend breaks the contract.
+pub fn of_a_destroyed_heap(subject: &Subject<'_>) {
+    // SAFETY: the isolate is thrown away after each of these.
+    ends_inside(subject, || unsafe { fixtures::double_free() });
+    // SAFETY: as above.
+    ends_inside(subject, || unsafe { fixtures::heap_overflow() });
+    // SAFETY: as above.
+    ends_inside(subject, || unsafe { fixtures::destroy_own_heap() });
+}
+
+#[track_caller]
+fn ends_inside(subject: &Subject<'_>, destroy: impl Fn() + Copy + 'static) {
+    let sandbox = subject.sandbox();
+    let words: Vec<String> = (0..100_u32).map(|number| number.to_string()).collect();
+    for way in Way::ALL {
+        // A fault where somebody noticed, and a value where nobody did.
+        let destroyed = way.go(&sandbox, destroy);
+        assert!(destroyed.is_ok() || destroyed.is_err_and(|error| error.fault().is_some()), "{way:?}");
+        sandbox.reset().unwrap();
+        let back = sandbox.call(|words: Vec<String>| words, words.clone());
+        assert_eq!(back.unwrap(), words, "after a {way:?}");
+    }
 }
 
 /// A caller whose own `decode` panics unwinds past a crossing; the sandbox goes on, and the session says that it cannot.

@@ -5,14 +5,15 @@
 //! descriptors that are closed.
 #![expect(unsafe_code, reason = "calls the C library's wrappers of system calls")]
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::{env, ptr};
 
 use super::language::{refused, worked};
-use super::{Answer, WORKED, WRONG};
+use super::{Answer, TOLD, WORKED, WRONG};
 
 /// Zero or more as it is, an error as its number.
 fn result(returned: i32) -> Result<i32, Answer> {
@@ -35,10 +36,17 @@ pub(super) fn read_file() -> Answer {
     File::open("/etc/passwd").map_or_else(|error| refused(&error), |_| WORKED)
 }
 
+static PATH: OnceLock<PathBuf> = OnceLock::new();
+
+/// Where to write is asked of the environment, which takes a lock.
+pub(super) fn choose_path_before() {
+    PATH.get_or_init(|| env::temp_dir().join(format!("ringfence-table-{}", std::process::id())));
+}
+
 pub(super) fn write_file() -> Answer {
-    let path = env::temp_dir().join(format!("ringfence-table-{}", std::process::id()));
-    match fs::write(&path, "x") {
-        Ok(()) => fs::remove_file(&path).map_or_else(|error| refused(&error), |()| WORKED),
+    let Some(path) = PATH.get() else { return WRONG };
+    match fs::write(path, "x") {
+        Ok(()) => fs::remove_file(path).map_or_else(|error| refused(&error), |()| WORKED),
         Err(error) => refused(&error),
     }
 }
@@ -85,12 +93,7 @@ pub(super) fn memory_file() -> Answer {
     opened(unsafe { libc::memfd_create(c"table".as_ptr(), libc::MFD_CLOEXEC) })
 }
 
-thread_local! {
-    /// The calling thread's; a worker has that of the thread which built its sandbox.
-    static LENT: Cell<i32> = const { Cell::new(-1) };
-}
-
-/// A file without a name that contains one byte.
+/// A file without a name that contains one byte. Its number is told.
 pub(super) fn lent_file() -> io::Result<OwnedFd> {
     // SAFETY: a C string.
     let number = unsafe { libc::memfd_create(c"lent".as_ptr(), libc::MFD_CLOEXEC) };
@@ -100,13 +103,13 @@ pub(super) fn lent_file() -> io::Result<OwnedFd> {
     // SAFETY: the kernel gave it out just now.
     let mut file = unsafe { File::from_raw_fd(number) };
     file.write_all(b"a")?;
-    LENT.set(file.as_raw_fd());
+    TOLD.set(file.as_raw_fd());
     Ok(file.into())
 }
 
 pub(super) fn use_lent_file() -> Answer {
     // SAFETY: the descriptor is lent under this number, and is given back below unclosed.
-    let mut file = unsafe { File::from_raw_fd(LENT.get()) };
+    let mut file = unsafe { File::from_raw_fd(TOLD.get()) };
     let mut text = String::new();
     let used = file.rewind().and_then(|()| file.read_to_string(&mut text)).and_then(|_| file.write_all(b"b"));
     let _ = file.into_raw_fd();
@@ -121,14 +124,16 @@ pub(super) fn lent_file_is_seen() -> bool {
     // SAFETY: plain data; zeroes are a value of it.
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: asks only, into a local.
-    unsafe { libc::fstat(LENT.get(), &raw mut status) };
+    unsafe { libc::fstat(TOLD.get(), &raw mut status) };
     status.st_size == 2
 }
 
 pub(super) fn close_standard_streams() -> Answer {
-    // SAFETY: nobody owns these three, and what uses them afterwards gets an error.
-    let closed = (0..=2).all(|number| unsafe { libc::close(number) } == 0);
-    worked(|| closed)
+    let close = |number| {
+        // SAFETY: nobody owns these three, and what uses them afterwards gets an error.
+        result(unsafe { libc::close(number) })
+    };
+    (0..=2).find_map(|number| close(number).err()).unwrap_or(WORKED)
 }
 
 pub(super) fn standard_streams_are_closed() -> bool {

@@ -12,13 +12,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, hint};
 
-use super::{Answer, OUTDATED, WORKED, WRONG};
+use super::{Answer, OUTDATED, TOLD, WORKED, WRONG};
 
 pub(super) fn worked(holds: impl FnOnce() -> bool) -> Answer {
     if holds() { WORKED } else { WRONG }
@@ -152,7 +152,10 @@ pub(super) fn wait_on_condition() -> Answer {
 
 static SET_BEFORE: OnceLock<u32> = OnceLock::new();
 static SET_INSIDE: OnceLock<u32> = OnceLock::new();
-static SET_AFTER: AtomicU32 = AtomicU32::new(1);
+
+/// A static of its own for each test of this process.
+static SET_AFTER: [AtomicU32; 64] = [const { AtomicU32::new(1) }; 64];
+static UNUSED: AtomicI32 = AtomicI32::new(0);
 
 pub(super) fn set_once_before() {
     SET_BEFORE.get_or_init(|| 7);
@@ -170,19 +173,24 @@ pub(super) fn once_is_seen() -> bool {
     SET_INSIDE.get().is_some()
 }
 
-pub(super) fn change_static_after() {
-    SET_AFTER.store(2, Ordering::Relaxed);
+pub(super) fn choose_static_before() {
+    TOLD.set(UNUSED.fetch_add(1, Ordering::Relaxed));
 }
 
-/// Another test of this process may have changed it before this one's sandbox was built.
-pub(super) fn restore_static_before() {
-    SET_AFTER.store(1, Ordering::Relaxed);
+fn chosen_static() -> Option<&'static AtomicU32> {
+    usize::try_from(TOLD.get()).ok().and_then(|index| SET_AFTER.get(index))
+}
+
+pub(super) fn change_static_after() {
+    if let Some(chosen) = chosen_static() {
+        chosen.store(2, Ordering::Relaxed);
+    }
 }
 
 pub(super) fn read_static_changed_after() -> Answer {
-    match SET_AFTER.load(Ordering::Relaxed) {
-        2 => WORKED,
-        1 => OUTDATED,
+    match chosen_static().map(|chosen| chosen.load(Ordering::Relaxed)) {
+        Some(2) => WORKED,
+        Some(1) => OUTDATED,
         _ => WRONG,
     }
 }

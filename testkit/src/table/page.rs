@@ -10,8 +10,8 @@ use crate::child::End;
 const HEAD: &str = "\
 # Operations and backends
 
-What code inside a sandbox may do, and what comes of it. Every cell is a test (`tests/table.rs`), and this page is printed from the
-same rows: `UPDATE_DOCS=1 cargo test -p ringfence --test table` rewrites it.
+What code inside a sandbox may do, and what comes of it. Every cell is a test (`tests/table.rs`, and `tests/mpk` for the MPK
+column), and this page is printed from the same rows: `UPDATE_DOCS=1 cargo test -p ringfence --test table` rewrites it.
 
 - **works**: as without a sandbox; what it changes is changed for the caller too, if there is anything to change.
 - **private copy**: works inside, and the caller sees nothing of it. In a `Sandbox::call` the copy is gone after some call; in a `Session` it lives until
@@ -21,10 +21,14 @@ same rows: `UPDATE_DOCS=1 cargo test -p ringfence --test table` rewrites it.
 - **fault**: the crossing ends with that fault; the caller goes on.
 - **ends the program**, **hangs**: as without a sandbox.
 
-The process backend is shown with `Policy::compute()` and the default limits, unless the operation says otherwise.
+The process and the MPK backend are shown with `Policy::compute()` and the default limits, unless the operation says otherwise.
 
-| operation | process, `call` | process, `run` | direct | remark |
-|---|---|---|---|---|
+On the MPK backend the code inside runs on the caller's thread, in the caller's process, and `call` and `run` do the same. It reads the caller's memory
+as it is now and cannot write it: what changes a static, takes a lock, or runs into a library that does either, is a key violation. Its stack, heap and
+thread-locals are its own.
+
+| operation | process, `call` | process, `run` | MPK | direct | remark |
+|---|---|---|---|---|---|
 ";
 
 /// The page.
@@ -32,9 +36,9 @@ The process backend is shown with `Policy::compute()` and the default limits, un
 pub fn page() -> String {
     let mut page = String::from(HEAD);
     for (_, row) in ROWS {
-        let [call, run, direct] = [row.call, row.run, row.direct].map(words);
+        let [call, run, mpk, direct] = [row.call, row.run, row.mpk, row.direct].map(words);
         // A string takes every write.
-        let _ = writeln!(page, "| {} | {call} | {run} | {direct} | {} |", row.operation, row.remark);
+        let _ = writeln!(page, "| {} | {call} | {run} | {mpk} | {direct} | {} |", row.operation, row.remark);
     }
     page
 }
@@ -49,6 +53,7 @@ fn words(does: Does) -> String {
             let name = syscall_name(number).map_or_else(|| number.to_string(), |name| format!("`{name}`"));
             format!("fault: system call {name}")
         }
+        Does::Touches => "fault: key violation".to_owned(),
         Does::Panics => "fault: panic".to_owned(),
         Does::Aborts => "fault: abort".to_owned(),
         Does::Exits(status) => format!("fault: exit {status}"),
