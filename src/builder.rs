@@ -3,9 +3,8 @@
 use std::env;
 use std::str::FromStr;
 
-use ringfence_core::{
-    Codec, Config, ConfigurationError, Direct, Error, Limits, Policy, Threat, Unavailable, Waiting,
-};
+use ringfence_core::{Codec, Config, ConfigurationError, Direct, Error, Limits, Policy, Threat, Waiting};
+use ringfence_mpk::Mpk;
 use ringfence_passport::Tracker;
 use ringfence_process::Process;
 
@@ -18,7 +17,8 @@ pub enum Backend {
     /// The one that runs the most code unchanged: [`Backend::Process`].
     #[default]
     Auto,
-    /// The one with the cheapest crossing that is there.
+    /// The one with the cheapest crossing that is there and meets the threat and what is required: [`Backend::Mpk`], else
+    /// [`Backend::Process`].
     Fastest,
     /// Forked workers over shared memory.
     Process,
@@ -141,12 +141,13 @@ impl Builder {
     pub fn build_with<C: Codec>(self) -> Result<Sandbox<C>, Error> {
         self.config.validate()?;
         let backend: Box<dyn ringfence_core::backend::Backend> = match self.chosen()? {
-            Backend::Auto | Backend::Fastest | Backend::Process => {
-                Box::new(Process::new(&self.config, self.threat)?)
-            }
-            Backend::Mpk => {
-                return Err(Unavailable::backend("mpk", "this version does not have it yet").into());
-            }
+            Backend::Auto | Backend::Process => Box::new(Process::new(&self.config, self.threat)?),
+            Backend::Mpk => Box::new(Mpk::new(&self.config, self.threat)?),
+            Backend::Fastest => match Mpk::new(&self.config, self.threat) {
+                Ok(mpk) => Box::new(mpk),
+                Err(Error::Unavailable(_)) => Box::new(Process::new(&self.config, self.threat)?),
+                Err(error) => return Err(error),
+            },
             Backend::Direct => {
                 if let Some(threat) = self.threat {
                     return Err(Direct::refuse(threat).into());

@@ -24,6 +24,14 @@ impl Sandbox {
         Self::builder().backend(Backend::Process).build()
     }
 
+    /// Domains of this process behind memory protection keys, with the defaults.
+    ///
+    /// # Errors
+    /// As [`Builder::build`]; [`Error::Unavailable`] names what the machine, the kernel or the program lacks.
+    pub fn mpk() -> Result<Self, Error> {
+        Self::builder().backend(Backend::Mpk).build()
+    }
+
     /// No isolation at all, for measuring and debugging.
     ///
     /// # Errors

@@ -1,0 +1,220 @@
+//! A domain's memory: parts that carry its key, with guard pages round each.
+//!
+//! # Safety
+//! A [`Region`] owns one reserved range; its parts are fixed when it is made. What lies in it belongs to the domain.
+#![expect(unsafe_code, reason = "mmap, madvise, munmap and pkey_mprotect")]
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+use ringfence_core::Error;
+
+/// The page size of x86-64.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// Below a stack, whose frames may step over a single page.
+const STACK_GUARD_BYTES: usize = 1 << 20;
+
+/// The parts of a domain's memory, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Grows down to a guard.
+    Stack,
+    /// The job page, then the TLS block.
+    Fixed,
+    /// Arguments.
+    Request,
+    /// The result.
+    Reply,
+    /// What `malloc` gives out inside.
+    Heap,
+}
+
+const PARTS: [Part; 5] = [Part::Stack, Part::Fixed, Part::Request, Part::Reply, Part::Heap];
+
+/// How much memory each part has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) stack_bytes: usize,
+    pub(crate) fixed_bytes: usize,
+    pub(crate) request_bytes: usize,
+    pub(crate) reply_bytes: usize,
+    pub(crate) heap_bytes: usize,
+}
+
+/// A domain's memory.
+#[derive(Debug)]
+pub(crate) struct Region {
+    start: NonNull<u8>,
+    bytes: NonZeroUsize,
+    parts: [Range<usize>; PARTS.len()],
+}
+
+// SAFETY: a region is an address range; the kernel lets any thread of the process use, retag and unmap it.
+unsafe impl Send for Region {}
+// SAFETY: shared access gives out addresses and changes protection only, which the kernel serialises.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Reserves memory that nobody can touch yet.
+    pub(crate) fn reserve(sizes: Sizes) -> Result<Self, Error> {
+        let too_large = || Error::os("reserve a domain's memory", Errno::ENOMEM);
+        let mut next = STACK_GUARD_BYTES;
+        let mut parts = [const { 0..0 }; PARTS.len()];
+        let wanted = [
+            sizes.stack_bytes,
+            sizes.fixed_bytes,
+            sizes.request_bytes,
+            sizes.reply_bytes,
+            sizes.heap_bytes,
+        ];
+        for (part, bytes) in parts.iter_mut().zip(wanted) {
+            let bytes = bytes.max(1).checked_next_multiple_of(PAGE_BYTES).ok_or_else(too_large)?;
+            let end = next.checked_add(bytes).ok_or_else(too_large)?;
+            *part = next..end;
+            next = end.checked_add(PAGE_BYTES).ok_or_else(too_large)?;
+        }
+        let bytes = non_zero(next)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: no address is asked for, so no existing mapping is touched.
+        let start = unsafe { mmap_anonymous(None, bytes, ProtFlags::PROT_NONE, flags) };
+        let start = start.map_err(|errno| Error::os("reserve a domain's memory", errno))?.cast();
+        let region = Self { start, bytes, parts };
+        // SAFETY: the range is this value's own; children get nothing of it, which nobody relies on.
+        let kept = unsafe { madvise(start.cast(), bytes.get(), MmapAdvise::MADV_DONTFORK) };
+        kept.map_err(|errno| Error::os("keep a domain's memory from children", errno))?;
+        Ok(region)
+    }
+
+    /// Gives every part the key, readable and writable. Five system calls.
+    pub(crate) fn tag(&self, key: u32) -> Result<(), Error> {
+        self.protect(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, key)
+            .map_err(|errno| Error::os("give a domain its key", errno))
+    }
+
+    /// Takes the key away, so that another domain may have it. Until it is tagged again nobody can touch the memory.
+    pub(crate) fn park(&self) -> Result<(), Error> {
+        self.protect(ProtFlags::PROT_NONE, 0).map_err(|errno| Error::os("take a domain's key", errno))
+    }
+
+    fn protect(&self, protection: ProtFlags, key: u32) -> Result<(), Errno> {
+        for part in &self.parts {
+            protect(self.at(part.start), part.end - part.start, protection, key)?;
+        }
+        Ok(())
+    }
+
+    /// Throws the contents away: every byte is zero afterwards. The keys stay.
+    pub(crate) fn wipe(&self) -> Result<(), Error> {
+        // SAFETY: the range is this value's own, and no Rust reference into it exists: everything in it is accessed raw.
+        let wiped = unsafe { madvise(self.start.cast(), self.bytes.get(), MmapAdvise::MADV_DONTNEED) };
+        wiped.map_err(|errno| Error::os("wipe a domain's memory", errno))
+    }
+
+    fn range(&self, part: Part) -> &Range<usize> {
+        match part {
+            Part::Stack => &self.parts[0],
+            Part::Fixed => &self.parts[1],
+            Part::Request => &self.parts[2],
+            Part::Reply => &self.parts[3],
+            Part::Heap => &self.parts[4],
+        }
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        // SAFETY: every caller's offset is the bound of a part, which lies in the range.
+        unsafe { self.start.add(offset) }
+    }
+
+    /// Where a part starts.
+    pub(crate) fn start_of(&self, part: Part) -> NonNull<u8> {
+        self.at(self.range(part).start)
+    }
+
+    /// How large a part is.
+    pub(crate) fn bytes_of(&self, part: Part) -> usize {
+        let range = self.range(part);
+        range.end - range.start
+    }
+
+    /// The addresses of a part.
+    pub(crate) fn addresses_of(&self, part: Part) -> Range<usize> {
+        let start = self.start_of(part).as_ptr().addr();
+        start..start + self.bytes_of(part)
+    }
+
+    /// The part an address lies in.
+    pub(crate) fn part_at(&self, address: usize) -> Option<Part> {
+        PARTS.into_iter().find(|part| self.addresses_of(*part).contains(&address))
+    }
+
+    /// Whether an address lies in the guard below the stack.
+    pub(crate) fn is_stack_guard(&self, address: usize) -> bool {
+        let start = self.start.as_ptr().addr();
+        (start..start + STACK_GUARD_BYTES).contains(&address)
+    }
+
+    /// Whether an address lies in the range, guards included.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.start.as_ptr().addr();
+        (start..start + self.bytes.get()).contains(&address)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the range is this value's own, and it is gone with it.
+        let unmapped = unsafe { munmap(self.start.cast(), self.bytes.get()) };
+        debug_assert!(unmapped.is_ok(), "unmap a domain's memory: {unmapped:?}");
+    }
+}
+
+/// `pkey_mprotect(2)`.
+pub(crate) fn protect(
+    start: NonNull<u8>,
+    bytes: usize,
+    protection: ProtFlags,
+    key: u32,
+) -> Result<(), Errno> {
+    // SAFETY: every caller names pages of its own range, in which nothing is a Rust reference.
+    let changed = unsafe {
+        libc::syscall(libc::SYS_pkey_mprotect, start.as_ptr(), bytes, protection.bits(), key)
+    };
+    Errno::result(changed).map(drop)
+}
+
+pub(crate) fn non_zero(bytes: usize) -> Result<NonZeroUsize, Error> {
+    NonZeroUsize::new(bytes).ok_or_else(|| Error::os("map nothing", Errno::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: Sizes =
+        Sizes { stack_bytes: 64 << 10, fixed_bytes: 5000, request_bytes: 1, reply_bytes: 0, heap_bytes: 1 << 20 };
+
+    #[test]
+    fn parts_do_not_touch_one_another() {
+        let region = Region::reserve(SIZES).unwrap();
+        let mut end = region.start.as_ptr().addr();
+        for part in PARTS {
+            let addresses = region.addresses_of(part);
+            assert!(addresses.start >= end + PAGE_BYTES, "{part:?}");
+            assert_eq!(region.part_at(addresses.start), Some(part));
+            assert_eq!(region.part_at(addresses.end - 1), Some(part));
+            assert_eq!(region.part_at(addresses.end), None);
+            end = addresses.end;
+        }
+        assert!(region.is_stack_guard(region.addresses_of(Part::Stack).start - 1));
+        assert!(region.contains(end) && !region.contains(end + PAGE_BYTES));
+    }
+
+    #[test]
+    fn what_is_larger_than_memory_is_refused() {
+        assert!(Region::reserve(Sizes { heap_bytes: usize::MAX, ..SIZES }).is_err());
+        assert!(Region::reserve(Sizes { heap_bytes: 1 << 62, ..SIZES }).is_err());
+    }
+}

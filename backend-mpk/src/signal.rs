@@ -1,0 +1,233 @@
+//! What happens on a signal: inside a domain the crossing ends or goes on, elsewhere the program's own handler gets it.
+//!
+//! The assembly calls these on the thread's handler stack, with the host's FS and rights and every signal blocked. They allocate nothing
+//! and take no lock.
+//!
+//! # Safety
+//! The pointers are the kernel's, for a signal that is being handled, unless the entry was reached by a jump: that is told from the
+//! frame before anything is believed.
+#![expect(unsafe_code, reason = "signal handlers called by the assembly")]
+
+use std::sync::atomic::Ordering;
+
+use libc::{REG_EFL, REG_R14, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, siginfo_t, ucontext_t};
+
+use crate::context::{Context, Info};
+use crate::control::{Control, rights};
+use crate::dispositions;
+use crate::gate::{self, places};
+use crate::record::Ending;
+use crate::syscalls::{Decision, Rules};
+use crate::{trap, watchdog, words};
+
+/// `si_code` of SIGSYS raised by user dispatch (`SYS_USER_DISPATCH`).
+pub(crate) const USER_DISPATCH: i32 = 2;
+/// `si_code` of SIGSEGV by a protection key (`SEGV_PKUERR`).
+pub(crate) const KEY_ERROR: i32 = 4;
+
+/// `AUDIT_ARCH_X86_64`.
+const NATIVE: u32 = 0xc000_003e;
+/// `__X32_SYSCALL_BIT`.
+const X32: i64 = 0x4000_0000;
+
+/// Interrupt and reserved flag: nothing that code inside can have set.
+const PLAIN_FLAGS: u64 = 0x202;
+
+/// What the interrupted code does next.
+enum Next {
+    /// It goes on where it was, with this gs.
+    AsItWas(u64),
+    /// The domain goes on.
+    Resume,
+    /// The stub or the way out is begun again.
+    Again { from: u64, rights: u32 },
+    /// The crossing ends.
+    Rewind,
+}
+
+/// A signal of a thread that is inside. Gives the gs that the interrupted code goes on with.
+pub(crate) extern "C" fn on_signal_inside(
+    control: &Control,
+    signal: i32,
+    info: *mut siginfo_t,
+    context: *mut ucontext_t,
+    frame: u64,
+    gs: u64,
+) -> u64 {
+    if !is_fresh(control, frame) {
+        control.record.end(Ending::Forged);
+        control.resume_rip.store(places::exit(), Ordering::Relaxed);
+        // SAFETY: the thread is inside, and leaves by the way out.
+        unsafe { gate::abandon(control) }
+    }
+    // SAFETY: the kernel wrote this frame for the signal that is being handled: it is fresh.
+    let mut saved = unsafe { Context::new(context) };
+    // SAFETY: as above.
+    let told = unsafe { Info::new(info) };
+    let rip = saved.get(REG_RIP);
+    let next = if is_of_the_code(signal, told) {
+        on_fault(control, signal, told, &mut saved)
+    } else if signal == watchdog::signal() {
+        if watchdog::has_doomed(control) && !places::leaving().contains(&rip) {
+            if places::calling().contains(&rip) {
+                // Where the domain made the call, for the backtrace.
+                saved.set(REG_RIP, control.after_rip.load(Ordering::Relaxed));
+                saved.set(REG_RDI, control.after_rdi.load(Ordering::Relaxed));
+            }
+            control.record.end(Ending::Timeout);
+            control.record.set_registers(&saved.registers());
+            Next::Rewind
+        } else {
+            undisturbed(control, rip, gs)
+        }
+    } else {
+        // SAFETY: the pointers are the kernel's, as above.
+        unsafe { dispositions::pass_on(signal, info, context) };
+        undisturbed(control, rip, gs)
+    };
+    go_on(control, &mut saved, &next)
+}
+
+fn go_on(control: &Control, saved: &mut Context, next: &Next) -> u64 {
+    match *next {
+        Next::AsItWas(gs) => return gs,
+        Next::Resume => {
+            control.resume_rax.store(saved.get(REG_RAX), Ordering::Relaxed);
+            control.resume_rcx.store(saved.get(REG_RCX), Ordering::Relaxed);
+            control.resume_rdx.store(saved.get(REG_RDX), Ordering::Relaxed);
+            control.resume_rip.store(saved.get(REG_RIP), Ordering::Relaxed);
+            saved.set(REG_RIP, places::resume());
+            saved.set_rights(control.host_pkru.load(Ordering::Relaxed));
+        }
+        Next::Again { from, rights } => {
+            saved.set(REG_RIP, from);
+            saved.set_rights(rights);
+        }
+        Next::Rewind => {
+            saved.set(REG_RIP, places::exit());
+            saved.set(REG_R14, 1);
+            saved.set(REG_EFL, PLAIN_FLAGS);
+            saved.set_rights(rights(control.key.load(Ordering::Relaxed)));
+        }
+    }
+    control.address()
+}
+
+/// Whether the kernel has written a frame since the thread was last sent inside. A jump to the signal entry finds the mark that the resume stub
+/// left, or is not where the kernel puts frames.
+fn is_fresh(control: &Control, frame: u64) -> bool {
+    // SAFETY: the place is in the thread's signal stack, which is mapped and readable to the host.
+    frame == control.frame.load(Ordering::Relaxed) && unsafe { (frame as *const u64).read_volatile() } != 0
+}
+
+/// Whether the interrupted instruction raised the signal itself; not a timer, nor another process.
+fn is_of_the_code(signal: i32, told: Info) -> bool {
+    let synchronous = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+    synchronous.contains(&signal) && told.code() > 0
+}
+
+/// How code goes on that had nothing to do with the signal.
+fn undisturbed(control: &Control, rip: u64, gs: u64) -> Next {
+    if places::resuming().contains(&rip) {
+        Next::Again { from: places::resume(), rights: control.host_pkru.load(Ordering::Relaxed) }
+    } else if places::leaving().contains(&rip) {
+        Next::Again { from: places::exit(), rights: rights(control.key.load(Ordering::Relaxed)) }
+    } else if places::entering().contains(&rip) || places::calling().contains(&rip) {
+        Next::AsItWas(gs)
+    } else {
+        Next::Resume
+    }
+}
+
+fn on_fault(control: &Control, signal: i32, told: Info, saved: &mut Context) -> Next {
+    let rip = saved.get(REG_RIP);
+    let in_the_gate = [places::entering(), places::resuming(), places::leaving(), places::calling()]
+        .iter()
+        .any(|range| range.contains(&rip));
+    if signal == libc::SIGSYS && told.code() == USER_DISPATCH && !in_the_gate {
+        return on_syscall(control, told, saved);
+    }
+    let record = &control.record;
+    if signal == libc::SIGILL && rip == trap::place() {
+        for (field, register) in record.trap.iter().zip([libc::REG_RDI, libc::REG_RSI]) {
+            field.store(saved.get(register), Ordering::Relaxed);
+        }
+        record.end(Ending::Trap);
+        record.set_registers(&saved.registers());
+        return Next::Rewind;
+    }
+    let by_key = signal == libc::SIGSEGV && told.code() == KEY_ERROR;
+    if by_key && !in_the_gate && words::is_one(told.address()) {
+        if words::is_count_of_panics(told.address()) {
+            record.is_panicking.store(1, Ordering::Relaxed);
+        }
+        if words::take_as_done(saved, told.address()) {
+            return Next::Resume;
+        }
+    }
+    record.signal.store(signal, Ordering::Relaxed);
+    record.code.store(told.code(), Ordering::Relaxed);
+    record.address.store(told.address(), Ordering::Relaxed);
+    record.key.store(if by_key { told.key() } else { u32::MAX }, Ordering::Relaxed);
+    record.set_registers(&saved.registers());
+    record.end(Ending::Signal);
+    Next::Rewind
+}
+
+fn on_syscall(control: &Control, told: Info, saved: &mut Context) -> Next {
+    let number = i64::from(told.syscall());
+    // SAFETY: the pointer was set before the thread went inside, to rules that outlive the crossing.
+    let rules = unsafe { control.rules.load(Ordering::Relaxed).cast_const().cast::<Rules>().as_ref() };
+    let arguments = [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX].map(|register| saved.get(register));
+    let capture = control.capture.load(Ordering::Relaxed);
+    // The numbers of another architecture's table mean other calls.
+    let native = told.architecture() == NATIVE && number & X32 == 0;
+    match rules.filter(|_| native).map_or(Decision::Deny, |rules| rules.decide(number, arguments, capture)) {
+        Decision::Make { first } => {
+            control.after_rip.store(saved.get(REG_RIP), Ordering::Relaxed);
+            control.after_rdi.store(saved.get(REG_RDI), Ordering::Relaxed);
+            control.resume_selector.store(crate::control::selector::ALLOW, Ordering::Relaxed);
+            saved.set(REG_RDI, first);
+            saved.set(REG_RAX, number.cast_unsigned());
+            saved.set(REG_RIP, places::syscall());
+            Next::Resume
+        }
+        Decision::Answer(errno) => {
+            saved.set(REG_RAX, i64::from(-errno).cast_unsigned());
+            Next::Resume
+        }
+        Decision::Deny => {
+            control.record.syscall.store(number, Ordering::Relaxed);
+            control.record.signal.store(libc::SIGSYS, Ordering::Relaxed);
+            control.record.code.store(told.code(), Ordering::Relaxed);
+            control.record.set_registers(&saved.registers());
+            control.record.end(Ending::Syscall);
+            Next::Rewind
+        }
+    }
+}
+
+/// A signal of a thread that has a block and is not inside.
+pub(crate) extern "C" fn on_signal_outside(
+    control: &Control,
+    signal: i32,
+    info: *mut siginfo_t,
+    context: *mut ucontext_t,
+    frame: u64,
+) {
+    if signal == watchdog::signal() {
+        // Sent by the thread to itself, to see where frames go; or too late.
+        control.frame.store(frame, Ordering::Relaxed);
+        return;
+    }
+    // SAFETY: the pointers are the kernel's.
+    unsafe { dispositions::pass_on(signal, info, context) };
+}
+
+/// A signal of a thread that is on none of our stacks.
+pub(crate) extern "C" fn on_other_stack(signal: i32, info: *mut siginfo_t, context: *mut ucontext_t) {
+    if signal != watchdog::signal() {
+        // SAFETY: the pointers are the kernel's.
+        unsafe { dispositions::pass_on(signal, info, context) };
+    }
+}

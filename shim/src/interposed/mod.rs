@@ -1,0 +1,7 @@
+//! The symbols that stand before the C library's own.
+
+mod domain;
+mod exits;
+mod host;
+mod malloc;
+mod text;
