@@ -16,8 +16,8 @@
 //! The dynamic linker binds `malloc` to the first definition in search order, and the program comes before its libraries. A program
 //! exports such a definition by itself: linkers put a symbol into the dynamic table when a library on the link line, here `libc.so.6`,
 //! defines or needs it too. What libc calls within itself (`abort` from its own assertions, `__chk_fail` from `__memcpy_chk`) it does
-//! not look up, and it does not come here. Not routed either: a
-//! Rust library that a foreign program loads, since that program's libraries come first.
+//! not look up, and it does not come here. Not routed either: a Rust library that a foreign program loads, whose own libraries come
+//! first.
 //!
 //! # Platforms
 //! x86-64 Linux. The interposed symbols exist with glibc, linked dynamically; with another C library the feature does nothing.

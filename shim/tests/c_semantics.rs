@@ -11,7 +11,9 @@ use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::ptr;
 
-use support::{Domain, aligned_alloc, calloc, errno_of, malloc, memalign, pvalloc, reallocarray, valloc};
+use support::{
+    Domain, aligned_alloc, calloc, check, errno_of, malloc, memalign, pvalloc, reallocarray, valloc,
+};
 
 /// What a caller sees of an answer: whether it is null, errno where it is, and how many of the address's low bits are zero at least.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,9 +134,9 @@ fn realloc_to_nothing_frees_and_answers_null() {
     let call = || {
         for _ in 0..1000 {
             let memory = black_box(malloc(10_000));
-            assert!(!memory.is_null(), "what was freed is there again");
+            check!(!memory.is_null());
             // SAFETY: just allocated, on this side, and not used after.
-            assert!(black_box(unsafe { libc::realloc(memory, 0) }).is_null());
+            check!(black_box(unsafe { libc::realloc(memory, 0) }).is_null());
         }
     };
     call();
@@ -151,13 +153,13 @@ fn realloc_without_room_leaves_the_old_memory_as_it_was() {
         unsafe { memory.cast::<u8>().write_bytes(7, 100) };
         for bytes in [1 << 20, HUGE, HALF] {
             // SAFETY: the old memory is not given up where the answer is null.
-            assert_eq!(errno_of(|| unsafe { libc::realloc(memory, black_box(bytes)) }), (NULL, libc::ENOMEM));
+            check!(errno_of(|| unsafe { libc::realloc(memory, black_box(bytes)) }) == (NULL, libc::ENOMEM));
             // SAFETY: a product that does not fit is refused.
-            assert_eq!(errno_of(|| unsafe { reallocarray(memory, HALF, 2) }), (NULL, libc::ENOMEM));
+            check!(errno_of(|| unsafe { reallocarray(memory, HALF, 2) }) == (NULL, libc::ENOMEM));
         }
         // SAFETY: still as many bytes as were allocated.
         let bytes = unsafe { std::slice::from_raw_parts(memory.cast::<u8>(), 100) };
-        assert!(bytes.iter().all(|byte| *byte == 7));
+        check!(bytes.iter().all(|byte| *byte == 7));
         // SAFETY: live, and not used after.
         unsafe { libc::free(memory) };
     });
@@ -175,16 +177,16 @@ fn usable_size_covers_what_was_asked_for_on_both_sides() {
             let memory = black_box(malloc(bytes));
             // SAFETY: a live allocation.
             let usable_bytes = unsafe { libc::malloc_usable_size(memory) };
-            assert!((bytes..bytes + 64).contains(&usable_bytes), "{bytes}: {usable_bytes}");
+            check!((bytes..bytes + 64).contains(&usable_bytes));
             // SAFETY: all of it may be written.
             unsafe { memory.cast::<u8>().write_bytes(0xff, usable_bytes) };
             // SAFETY: live, and not used after.
             unsafe { libc::free(memory) };
         }
         // SAFETY: null is of no size.
-        assert_eq!(unsafe { libc::malloc_usable_size(NULL) }, 0);
+        check!(unsafe { libc::malloc_usable_size(NULL) } == 0);
         // SAFETY: a live allocation, of the host, which has its size inside too.
-        assert_eq!(unsafe { libc::malloc_usable_size(lent) }, lent_bytes);
+        check!(unsafe { libc::malloc_usable_size(lent) } == lent_bytes);
     };
     call();
     domain.within(call);
@@ -203,6 +205,6 @@ fn free_leaves_errno_alone() {
             // SAFETY: live, and not used after.
             unsafe { libc::free(memory) };
         });
-        assert_eq!(errno, 0);
+        check!(errno == 0);
     });
 }

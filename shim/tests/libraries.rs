@@ -10,7 +10,7 @@ mod support;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
-use support::{__libc_malloc, Domain, malloc};
+use support::{__libc_malloc, Domain, check, malloc};
 
 const FAMILY: [&CStr; 11] = [
     c"malloc",
@@ -134,12 +134,12 @@ fn rust_allocates_in_the_domain_through_the_default_allocator() {
     domain.within(|| {
         let mut numbers: Vec<u64> = (0..1000).collect();
         numbers.extend(0..10_000);
-        assert!(domain.holds(numbers.as_ptr()));
+        check!(domain.holds(numbers.as_ptr()));
         #[repr(align(256))]
         struct Wide(#[expect(dead_code, reason = "for its size")] [u8; 1000]);
         let wide = Box::new(Wide([1; 1000]));
-        assert!(domain.holds(&raw const *wide) && (&raw const *wide).addr().is_multiple_of(256));
-        assert!(domain.holds(format!("{numbers:?}").as_ptr()));
+        check!(domain.holds(&raw const *wide) && (&raw const *wide).addr().is_multiple_of(256));
+        check!(domain.holds(format!("{numbers:?}").as_ptr()));
     });
     assert_eq!(domain.refusals(), 0);
 }

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringfence_shim::{Routed, Routing, inside, routing};
-use support::Domain;
+use support::{Domain, check};
 
 /// Counts what is asked of the host, and that none of it was asked inside.
 struct Counting;
@@ -59,29 +59,39 @@ fn the_domains_allocations_of_every_kind_come_from_its_heap() {
     domain.within(|| {
         let mut bytes = vec![1_u8; 100];
         bytes.resize(10_000, 2);
-        assert!(domain.holds(bytes.as_ptr()));
+        check!(domain.holds(bytes.as_ptr()));
         bytes.truncate(50);
         bytes.shrink_to_fit();
-        assert_eq!(bytes, [1; 50]);
+        check!(bytes == [1; 50]);
         bytes.fill(0xff);
         drop(bytes);
         let zeros = std::hint::black_box(vec![0_u8; 20_000]);
-        assert!(domain.holds(zeros.as_ptr()) && zeros.iter().all(|byte| *byte == 0));
+        check!(domain.holds(zeros.as_ptr()) && zeros.iter().all(|byte| *byte == 0));
 
-        let mut wide = vec![Wide([3; 128]); 2];
-        wide.resize(100, Wide([4; 128]));
-        assert!(domain.holds(wide.as_ptr()) && wide.as_ptr().addr().is_multiple_of(128));
-        assert!(wide.iter().take(2).all(|wide| wide.0 == [3; 128]));
-        assert!(wide.iter().skip(2).all(|wide| wide.0 == [4; 128]));
-        drop(wide);
+        for _ in 0..8 {
+            let mut wide = vec![Wide([3; 128]); 2];
+            // In the way of growing where it lies.
+            let blocker = std::hint::black_box(Box::new([0_u8; 40]));
+            wide.resize(20, Wide([4; 128]));
+            check!(domain.holds(wide.as_ptr()) && wide.as_ptr().addr().is_multiple_of(128));
+            check!(wide.iter().take(2).all(|wide| wide.0 == [3; 128]));
+            check!(wide.iter().skip(2).all(|wide| wide.0 == [4; 128]));
+            std::mem::forget((wide, blocker));
+        }
 
         let layout = Layout::from_size_align(5000, 512).unwrap();
-        // SAFETY: the layout is not empty.
+        // SAFETY: the layout is not empty; so below.
+        let used = std::hint::black_box(unsafe { std::alloc::alloc(layout) });
+        // SAFETY: as many bytes as were just allocated.
+        unsafe { used.write_bytes(0xff, 5000) };
+        // SAFETY: live, and not used after.
+        unsafe { std::alloc::dealloc(std::hint::black_box(used), layout) };
+        // SAFETY: as above.
         let zeros = unsafe { std::alloc::alloc_zeroed(layout) };
-        assert!(domain.holds(zeros) && zeros.addr().is_multiple_of(512));
+        check!(domain.holds(zeros) && zeros.addr().is_multiple_of(512));
         // SAFETY: as many bytes as were just allocated.
         let content = unsafe { std::slice::from_raw_parts(zeros, 5000) };
-        assert!(content.iter().all(|byte| *byte == 0));
+        check!(content.iter().all(|byte| *byte == 0));
         // SAFETY: live, and not used after.
         unsafe { std::alloc::dealloc(zeros, layout) };
     });

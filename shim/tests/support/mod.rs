@@ -5,6 +5,7 @@
 //! allocated there, or leaves it to the mapping's end.
 #![expect(unsafe_code, reason = "mmap, and routing the thread")]
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(unused_imports, unused_macros, reason = "as above")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::ffi::{c_int, c_void};
@@ -61,6 +62,23 @@ impl Drop for Domain {
         // SAFETY: the mapping is this value's own.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
+}
+
+/// As `assert`, for code within a domain: a failure's message is made in the host, where the test harness can have it.
+macro_rules! check {
+    ($condition:expr) => {
+        if !$condition {
+            crate::support::leave();
+            panic!("within the domain: {}", stringify!($condition));
+        }
+    };
+}
+pub(crate) use check;
+
+/// Back to the host, for good.
+pub(crate) fn leave() {
+    // SAFETY: the test has failed: what is freed on the wrong side after this ends the process, after the message.
+    unsafe { set_route(None) };
 }
 
 /// What errno is after the call, which starts from 0.
