@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringfence_core::capture::{gives_up_for_want_of_memory, tail};
 use ringfence_core::fault::{Access, Backtrace, Details, Fault, FaultKind, Phase, Registers};
 use ringfence_core::images::Images;
+use ringfence_shim::End;
 
 use crate::NAME;
 use crate::job::{JobAt, Noted, STACK_BYTES, copied};
@@ -14,7 +15,6 @@ use crate::record::{Ending, REGISTERS, Record};
 use crate::region::{Part, Region};
 use crate::signal::KEY_ERROR;
 use crate::touched;
-use crate::trap::Reason;
 
 /// Everything that is known about a crossing that was ended.
 #[derive(Debug)]
@@ -92,10 +92,10 @@ impl Remains<'_> {
                 }
             }
             Ending::Trap => {
-                let reason = record.trap[0].load(Ordering::Relaxed);
-                let code = record.trap[1].load(Ordering::Relaxed) as u32 as i32;
-                match reason {
-                    reason if reason == Reason::Exit as u64 => FaultKind::Exit { code: code & 0xff },
+                let [kind, code] = &record.trap;
+                let kind = u32::try_from(kind.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+                match End::from_parts(kind, code.load(Ordering::Relaxed) as u32 as i32) {
+                    Some(End::Exit(code)) => FaultKind::Exit { code: code & 0xff },
                     _ if starved => FaultKind::MemoryLimit,
                     _ if cfg!(panic = "abort") && self.job.note().is_some() => FaultKind::Panic,
                     _ => FaultKind::Abort,

@@ -19,6 +19,7 @@ use crate::domain::Domain;
 use crate::pool::{Loan, Pool};
 use crate::probe::{self, Platform};
 use crate::shared::Shared;
+use crate::watchdog;
 
 /// Sessions that may be open on one sandbox at once.
 const MOST_SESSIONS: usize = 1024;
@@ -58,6 +59,7 @@ impl Mpk {
     /// The backend on a platform that may not have been tried yet.
     pub(crate) fn assemble(config: &Config, platform: &'static Platform) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(config, platform)?);
+        watchdog::expect(config.limits.wall_limit());
         Ok(Self {
             pool: Pool::new(shared, config.workers)?,
             sessions: Arc::new(AtomicUsize::new(0)),
@@ -68,7 +70,7 @@ impl Mpk {
 
 impl Sealed for Mpk {}
 
-/// A domain on loan. If the borrower panics it is given back broken: it may be in the middle of a call.
+/// A domain on loan. If the borrower panics it is given back broken.
 struct Lent<'p> {
     loan: Option<Loan>,
     pool: &'p Pool,
@@ -76,7 +78,10 @@ struct Lent<'p> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(loan) = self.loan.take() {
+        if let Some(mut loan) = self.loan.take() {
+            if std::thread::panicking() {
+                loan.domain.condemn();
+            }
             self.pool.give(loan);
         }
     }
@@ -200,7 +205,7 @@ fn guarantees(config: &Config) -> Guarantees {
     for item in [Item::NoNewPrivileges, Item::NotDumpable] {
         all.set(item, NotAvailable, "the domain is part of this process");
     }
-    all.set(Item::WallTime, Enforced, "a watchdog signals the thread; a sixteenth of the limit later at most, or 250 ms");
+    all.set(Item::WallTime, Enforced, "a watchdog signals the thread, an eighth of the limit later at most, or 2 ms");
     all.set(Item::CpuTime, NotAvailable, "domains have a wall-time limit only");
     all.set(Item::Memory, Enforced, "the domain's heap has this size, and no other memory can be had");
     all.set(Item::ReplySize, Enforced, "the reply area has this size; decoding allocates eight times that at most");

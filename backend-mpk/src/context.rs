@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use libc::{siginfo_t, ucontext_t};
+use libc::{c_void, siginfo_t, ucontext_t};
 
 use crate::record::REGISTERS;
 
@@ -55,7 +55,7 @@ impl Context {
         unsafe { self.place(0).cast::<[i64; REGISTERS]>().read() }
     }
 
-    fn extended_state(&self) -> *mut u8 {
+    fn extended_state(&self) -> *mut c_void {
         // SAFETY: the context is readable, by `new`. On x86-64 the kernel always saves the extended state.
         unsafe { (*self.context).uc_mcontext.fpregs.cast() }
     }
@@ -64,14 +64,14 @@ impl Context {
     pub(crate) fn set_rights(&mut self, rights: u32) {
         let state = self.extended_state();
         // SAFETY: the header lies behind the legacy area in every frame with extended state, which a processor with keys has.
-        let present = unsafe { state.add(XSTATE_BV) }.cast::<u64>();
+        let present = unsafe { state.byte_add(XSTATE_BV) }.cast::<u64>();
         // SAFETY: as above; aligned to 8, since the state is aligned to 64.
         let components = unsafe { present.read() };
         // SAFETY: as above.
         unsafe { present.write(components | RIGHTS_BIT) };
         let offset = RIGHTS_OFFSET.load(Ordering::Relaxed) as usize;
         // SAFETY: the processor says that PKRU lies there.
-        let place = unsafe { state.add(offset) }.cast::<u32>();
+        let place = unsafe { state.byte_add(offset) }.cast::<u32>();
         // SAFETY: as above.
         unsafe { place.write(rights) };
     }

@@ -20,7 +20,7 @@ use ringfence_shim::DomainHeap;
 use crate::NAME;
 use crate::autopsy::Remains;
 use crate::clock::Stamp;
-use crate::control::{Control, OWNERS, rights, selector};
+use crate::control::{Control, OWNERS, rights};
 use crate::gate::{self, Crossed, places};
 use crate::job::{JobAt, perform};
 use crate::keys::Tenant;
@@ -88,7 +88,18 @@ impl Domain {
             self.tenant.acquire()?;
             self.held.store(true, Ordering::Relaxed);
         }
-        thread::control().map(drop)
+        match thread::control() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.let_go();
+                Err(error)
+            }
+        }
+    }
+
+    /// Has it made pristine before it is used again.
+    pub(crate) fn condemn(&mut self) {
+        self.broken = true;
     }
 
     /// Other domains may take its key.
@@ -285,5 +296,3 @@ fn random() -> Result<[u8; 16], Error> {
     if usize::try_from(got) == Ok(bytes.len()) { Ok(bytes) } else { Err(Error::os("draw random bytes", nix::errno::Errno::last())) }
 }
 
-/// The selector a control block has while its thread is outside.
-const _: () = assert!(selector::ALLOW == 0);

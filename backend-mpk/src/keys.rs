@@ -99,11 +99,11 @@ impl Tenant {
         let (Some(seat), Some(tenant)) = (SEATS.get(key as usize), pool.tenants.get_mut(key as usize)) else {
             return Err(Error::os("find a key's seat", Errno::EINVAL));
         };
-        if let Some(evicted) = tenant.take() {
-            if let Err(error) = evicted.park() {
-                seat.store(LOST, Ordering::SeqCst);
-                return Err(error);
-            }
+        if let Some(evicted) = tenant.take()
+            && let Err(error) = evicted.park()
+        {
+            seat.store(LOST, Ordering::SeqCst);
+            return Err(error);
         }
         if let Err(error) = self.region.tag(key) {
             // Some of its pages may carry the key by now.
@@ -133,6 +133,9 @@ impl Tenant {
 
 impl Drop for Tenant {
     fn drop(&mut self) {
+        if ringfence_core::origin::is_forked() {
+            return;
+        }
         let mut pool = lock();
         let key = self.seat.load(Ordering::Relaxed);
         let (Some(seat), Some(tenant)) = (SEATS.get(key as usize), pool.tenants.get_mut(key as usize)) else {

@@ -52,10 +52,7 @@ pub(crate) fn platform() -> Result<&'static Platform, Error> {
     if let Some(refused) = &*refused {
         return Err(refused.clone().into());
     }
-    let platform = examine().map_err(|unavailable| {
-        *refused = Some(unavailable.clone());
-        unavailable
-    })?;
+    let platform = examine().inspect_err(|unavailable| *refused = Some(unavailable.clone()))?;
     origin::mark()?;
     let platform = PLATFORM_BEING_TRIED.get_or_init(|| platform);
     try_in_child(platform)?;

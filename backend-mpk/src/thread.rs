@@ -6,12 +6,13 @@
 //!
 //! # Safety
 //! Changes settings of the calling thread, of which each is proved beside it.
-#![expect(unsafe_code, reason = "sigaltstack, prctl, rseq and the FS and GS bases")]
+#![expect(unsafe_code, reason = "sigaltstack, prctl, rseq and the GS base")]
 
 use std::arch::asm;
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use libc::stack_t;
 use nix::errno::Errno;
@@ -20,10 +21,10 @@ use ringfence_core::{Error, Unavailable};
 
 use crate::NAME;
 use crate::arena::{Block, SIGNAL_STACK_BYTES};
-use crate::control::{Control, OPEN, selector};
+use crate::control::{Control, KEYS, OPEN, selector};
 use crate::gate;
 use crate::region;
-use crate::watchdog;
+use crate::{tls, watchdog};
 
 /// The kernel disarms the stack while a handler runs, so a handler's frame always lies at the same place (`sigaltstack(2)`).
 const SS_AUTODISARM: i32 = 1 << 31;
@@ -35,6 +36,8 @@ const DISPATCH_ON: u64 = 1;
 const SYS_RSEQ: i64 = 334;
 const RSEQ_UNREGISTER: u32 = 1;
 const RSEQ_SIGNATURE: u32 = 0x5305_3053;
+/// glibc names the original structure's size, however much of it the kernel fills.
+const RSEQ_BYTES: u32 = 32;
 
 thread_local! {
     /// This thread's control block, once it has one.
@@ -72,20 +75,23 @@ fn prepare() -> Result<&'static Control, Error> {
         leave(block, control);
         return Err(error);
     }
+    // Fails in a thread that is ending, when it is too late to be told of its end.
+    if RETIREMENT.try_with(|retirement| retirement.set(Some(Retirement { block }))).is_err() {
+        leave(block, control);
+        return Err(Unavailable::backend(NAME, "this thread is ending").into());
+    }
     watchdog::add(control);
     CONTROL.set(Some(control));
-    RETIREMENT.set(Some(Retirement { block }));
     Ok(control)
 }
 
 fn settle_in(block: Block, control: &'static Control) -> Result<(), Error> {
     control.inside.store(0, Ordering::Relaxed);
     control.selector.store(selector::ALLOW, Ordering::Relaxed);
-    control.host_fs.store(fs_base(), Ordering::Relaxed);
+    control.host_fs.store(tls::thread_pointer() as u64, Ordering::Relaxed);
     control.handler_rsp.store(block.handler_stack_top(), Ordering::Relaxed);
     control.thread.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
     control.opened.store(u32::MAX, Ordering::Relaxed);
-    tag_signal_stack(block, control, 0)?;
     unregister_rseq()?;
     set_signal_stack(stack_t { ss_sp: block.signal_stack().as_ptr().cast(), ss_flags: SS_AUTODISARM, ss_size: SIGNAL_STACK_BYTES })?;
     dispatch(DISPATCH_ON, ptr::from_ref(&control.selector).cast())
@@ -98,7 +104,8 @@ fn leave(block: Block, control: &'static Control) {
     let _ = dispatch(DISPATCH_OFF, ptr::null());
     // Whatever stack was there before may be gone by now; a thread that ends needs none.
     let _ = set_signal_stack(stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 });
-    if tag_signal_stack(block, control, 0).is_ok() {
+    let _signing = SIGNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if take_back_signal_stack(control).is_ok() {
         block.give_back();
     }
 }
@@ -118,21 +125,50 @@ impl Drop for Retirement {
     }
 }
 
-/// Puts a key on the signal stack, for kernels that write a frame with the rights of the code they interrupt.
+/// By key: the thread whose signal stack carries it, on kernels that write a frame with the rights of the code they interrupt.
+static SIGNAL_STACKS: [AtomicPtr<Control>; KEYS] = [const { AtomicPtr::new(ptr::null_mut()) }; KEYS];
+/// Held while a signal stack changes its key.
+static SIGNING: Mutex<()> = Mutex::new(());
+
+/// Puts the key of the domain it is about to enter on this thread's signal stack. No other thread's carries it then: code inside could write
+/// there.
+///
+/// # Cost
+/// One load, if the thread was the last one inside; else two system calls.
 pub(crate) fn sign_over_signal_stack(control: &'static Control, key: u32) -> Result<(), Error> {
-    if control.signal_stack_key.load(Ordering::Relaxed) == key {
+    let Some(stack) = SIGNAL_STACKS.get(key as usize) else { return Ok(()) };
+    if ptr::eq(stack.load(Ordering::Acquire), control) {
         return Ok(());
     }
-    tag_signal_stack(Block::of(control), control, key)
+    let _signing = SIGNING.lock().unwrap_or_else(PoisonError::into_inner);
+    take_back_signal_stack(control)?;
+    // SAFETY: a control block is never unmapped.
+    if let Some(other) = unsafe { stack.load(Ordering::Acquire).as_ref() } {
+        take_back_signal_stack(other)?;
+    }
+    tag_signal_stack(control, key)?;
+    stack.store(ptr::from_ref(control).cast_mut(), Ordering::Release);
+    Ok(())
 }
 
-fn tag_signal_stack(block: Block, control: &Control, key: u32) -> Result<(), Error> {
-    if control.signal_stack_key.load(Ordering::Relaxed) != key {
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        region::protect(block.signal_stack(), SIGNAL_STACK_BYTES, protection, key)
-            .map_err(|errno| Error::os("give the signal stack a key", errno))?;
-        control.signal_stack_key.store(key, Ordering::Relaxed);
+/// Gives a signal stack the default key. The lock is held, or the stack is not in use.
+fn take_back_signal_stack(control: &'static Control) -> Result<(), Error> {
+    let key = control.signal_stack_key.load(Ordering::Relaxed);
+    if key == 0 {
+        return Ok(());
     }
+    tag_signal_stack(control, 0)?;
+    if let Some(stack) = SIGNAL_STACKS.get(key as usize) {
+        stack.store(ptr::null_mut(), Ordering::Release);
+    }
+    Ok(())
+}
+
+fn tag_signal_stack(control: &'static Control, key: u32) -> Result<(), Error> {
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    region::protect(Block::of(control).signal_stack(), SIGNAL_STACK_BYTES, protection, key)
+        .map_err(|errno| Error::os("give the signal stack a key", errno))?;
+    control.signal_stack_key.store(key, Ordering::Relaxed);
     Ok(())
 }
 
@@ -152,10 +188,8 @@ fn dispatch(mode: u64, selector: *const u8) -> Result<(), Errno> {
 /// Has a signal sent to this thread, whose handler notes where the kernel put the frame.
 fn find_frame(control: &Control) -> Result<(), Error> {
     control.frame.store(0, Ordering::Relaxed);
-    let thread = control.thread.load(Ordering::Relaxed);
-    // SAFETY: plain numbers; the signal has a handler, and is delivered before the call returns.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, watchdog::signal()) };
-    Errno::result(sent).map_err(|errno| Error::os("send a signal to this thread", errno))?;
+    // It has a handler, and is delivered before the call returns.
+    watchdog::send(control).map_err(|errno| Error::os("send a signal to this thread", errno))?;
     if control.frame.load(Ordering::Relaxed) == 0 {
         let reason = "this thread blocks the signal that ends what takes too long";
         return Err(Unavailable::backend(NAME, reason).into());
@@ -165,9 +199,10 @@ fn find_frame(control: &Control) -> Result<(), Error> {
 
 /// The kernel writes the area at preemption with the thread's rights, and kills the process when it cannot: it is host memory.
 fn unregister_rseq() -> Result<(), Error> {
-    let Some((area, bytes)) = rseq_area() else { return Ok(()) };
+    let Some(offset) = tls::rseq_offset() else { return Ok(()) };
+    let area = tls::thread_pointer().wrapping_add_signed(offset);
     // SAFETY: names the area of this thread that glibc registered. If there is none the kernel says so.
-    let done = unsafe { libc::syscall(SYS_RSEQ, area, bytes, RSEQ_UNREGISTER, RSEQ_SIGNATURE) };
+    let done = unsafe { libc::syscall(SYS_RSEQ, area, RSEQ_BYTES, RSEQ_UNREGISTER, RSEQ_SIGNATURE) };
     if done == 0 || !is_registered(area) {
         return Ok(());
     }
@@ -175,41 +210,16 @@ fn unregister_rseq() -> Result<(), Error> {
 }
 
 /// Whether the kernel keeps the area up to date: the CPU number in it is then one.
-fn is_registered(area: u64) -> bool {
-    const CPU_ID: u64 = 4;
+fn is_registered(area: usize) -> bool {
+    const CPU_ID: usize = 4;
     // SAFETY: the area is part of this thread's own memory, and the kernel writes it only while this thread does not run.
     let cpu = unsafe { ((area + CPU_ID) as *const i32).read_volatile() };
     cpu >= 0
 }
 
-/// The area glibc registers for each thread (2.35 and later), with the size it names to the kernel.
-fn rseq_area() -> Option<(u64, u32)> {
-    let offset = symbol(c"__rseq_offset")?.cast::<isize>();
-    // SAFETY: glibc's constant of that type.
-    let offset = unsafe { offset.read() };
-    let size = symbol(c"__rseq_size")?.cast::<u32>();
-    // SAFETY: as above.
-    let size = unsafe { size.read() };
-    // glibc names the original structure's 32 bytes, however much of it the kernel fills.
-    (size > 0).then(|| (fs_base().wrapping_add_signed(offset as i64), size.max(32)))
-}
-
-fn symbol(name: &std::ffi::CStr) -> Option<*const u8> {
-    // SAFETY: a C string.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!address.is_null()).then_some(address.cast_const().cast())
-}
-
-fn fs_base() -> u64 {
-    let base: u64;
-    // SAFETY: reads a register; the kernel has enabled the instruction, which the probe checked.
-    unsafe { asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
-    base
-}
-
 fn gs_base() -> u64 {
     let base: u64;
-    // SAFETY: as for FS.
+    // SAFETY: reads a register; the kernel has enabled the instruction, which the probe checked.
     unsafe { asm!("rdgsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
     base
 }

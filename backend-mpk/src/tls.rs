@@ -27,7 +27,7 @@ mod tests;
 use std::{fmt, io};
 
 pub(crate) use image::Image;
-pub(crate) use loader::thread_pointer;
+pub(crate) use loader::{rseq_offset, thread_pointer};
 pub(crate) use template::Template;
 
 /// Room in a domain's DTV for modules loaded after the capture: without it glibc would hand the table, which no `malloc`

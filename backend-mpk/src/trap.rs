@@ -4,16 +4,6 @@
 //! The instruction has no effect but its fault.
 #![expect(unsafe_code, reason = "an instruction that faults")]
 
-/// Why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Reason {
-    /// `abort` or one of its kin.
-    Abort = 0,
-    /// `exit` or one of its kin, with the status.
-    Exit = 1,
-}
-
 unsafe extern "C" {
     fn ringfence_mpk_trap(reason: u64, code: u64) -> !;
 }

@@ -7,10 +7,12 @@
 //! Sends a signal to a thread by number.
 #![expect(unsafe_code, reason = "tgkill")]
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use ringfence_core::Error;
 
 use crate::control::Control;
@@ -22,7 +24,10 @@ static ASLEEP: AtomicBool = AtomicBool::new(false);
 static WATCHED: Mutex<Vec<Watch>> = Mutex::new(Vec::new());
 static WAKE: Condvar = Condvar::new();
 
-/// The watchdog looks this often in the time of a limit, so a crossing may take so much longer.
+/// The shortest limit there has been.
+static SHORTEST_LIMIT_NS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// The watchdog looks this often in the time of the shortest limit. A crossing is seen one look late, and ended one look late.
 const LOOKS: u32 = 16;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(250);
@@ -47,6 +52,14 @@ pub(crate) fn has_doomed(control: &Control) -> bool {
     control.doomed.load(Ordering::Relaxed) == control.crossing.load(Ordering::Relaxed)
 }
 
+/// Sends the signal to a thread.
+pub(crate) fn send(control: &Control) -> Result<(), Errno> {
+    let process = nix::unistd::getpid().as_raw();
+    let thread = control.thread.load(Ordering::Relaxed);
+    // SAFETY: plain numbers; the signal is ours, and ends the crossing of the doomed number only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal()) }).map(drop)
+}
+
 /// Starts the thread, once.
 pub(crate) fn start(signal: i32) -> Result<(), Error> {
     static STARTED: Once = Once::new();
@@ -57,6 +70,11 @@ pub(crate) fn start(signal: i32) -> Result<(), Error> {
         started = thread.spawn(watch).map(drop);
     });
     started.map_err(|error| Error::os("start the watchdog", error))
+}
+
+/// Looks often enough for crossings of this limit.
+pub(crate) fn expect(limit: Duration) {
+    SHORTEST_LIMIT_NS.fetch_min(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// Looks after a thread from now on.
@@ -87,19 +105,16 @@ fn wake() {
 }
 
 fn watch() {
+    // Signals of the program are for its own threads.
+    let _ = SigSet::all().thread_block();
     let mut idle = 0;
     let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let mut pause = LONGEST;
-        let mut anybody = false;
-        for watch in watched.iter_mut() {
-            if let Some(limit) = watch.look() {
-                anybody = true;
-                pause = pause.min(limit / LOOKS).max(SHORTEST);
-            }
-        }
+        let anybody = watched.iter_mut().fold(false, |anybody, watch| watch.look() | anybody);
         idle = if anybody { 0 } else { idle + 1 };
         if idle < PATIENCE {
+            let limit = Duration::from_nanos(SHORTEST_LIMIT_NS.load(Ordering::Relaxed));
+            let pause = (limit / LOOKS).clamp(SHORTEST, LONGEST);
             let waited = WAKE.wait_timeout(watched, pause).unwrap_or_else(PoisonError::into_inner);
             watched = waited.0;
             continue;
@@ -121,12 +136,12 @@ impl Watch {
         self.control.is_inside()
     }
 
-    /// Ends a crossing that has lasted too long. The limit, if somebody is inside.
-    fn look(&mut self) -> Option<Duration> {
+    /// Ends a crossing that has lasted too long. Whether somebody is inside.
+    fn look(&mut self) -> bool {
         let control = self.control;
         let crossing = control.crossing.load(Ordering::Acquire);
         if !control.is_inside() {
-            return None;
+            return false;
         }
         let limit = Duration::from_nanos(control.limit_ns.load(Ordering::Relaxed));
         if crossing != self.crossing {
@@ -134,11 +149,10 @@ impl Watch {
             self.since = Instant::now();
         } else if self.since.elapsed() >= limit {
             control.doomed.store(crossing, Ordering::Relaxed);
-            let thread = control.thread.load(Ordering::Relaxed);
-            // SAFETY: plain numbers. The thread is watched, so it lives: it takes itself off the list, under the lock, before it ends.
-            // The signal is ours, and ends a crossing of this number only.
-            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal()) };
+            // The thread is watched, so it lives: it takes itself off the list, under the lock, before it ends. A signal that cannot
+            // be queued now is sent again at the next look.
+            let _ = send(control);
         }
-        Some(limit)
+        true
     }
 }

@@ -77,7 +77,8 @@ fn static_info() -> Result<(usize, usize), Error> {
     Ok((bytes, align))
 }
 
-fn rseq_offset() -> Option<isize> {
+/// From the thread pointer to the restartable-sequences area that glibc registers for each thread (2.35 and later, unless a tunable forbids it).
+pub(crate) fn rseq_offset() -> Option<isize> {
     let size = symbol(c"__rseq_size", "__rseq_size").ok()?;
     let offset = symbol(c"__rseq_offset", "__rseq_offset").ok()?;
     // SAFETY: `const unsigned int`, set before the program began and never unloaded.
