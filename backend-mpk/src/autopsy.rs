@@ -39,7 +39,8 @@ impl Remains<'_> {
         let record = self.record;
         match record.ending() {
             Ending::Signal => {
-                let (signal, code) = (record.signal.load(Ordering::Relaxed), record.code.load(Ordering::Relaxed));
+                let (signal, code) =
+                    (record.signal.load(Ordering::Relaxed), record.code.load(Ordering::Relaxed));
                 details.signal = Some(signal);
                 details.code = Some(code);
                 // Of a runtime that had given up already the address says nothing.
@@ -87,7 +88,9 @@ impl Remains<'_> {
             Ending::Syscall => {
                 let number = record.syscall.load(Ordering::Relaxed);
                 match number {
-                    libc::SYS_exit | libc::SYS_exit_group => FaultKind::Exit { code: self.first_argument() & 0xff },
+                    libc::SYS_exit | libc::SYS_exit_group => {
+                        FaultKind::Exit { code: self.first_argument() & 0xff }
+                    }
                     _ => FaultKind::Syscall { number: Some(number) },
                 }
             }
@@ -102,12 +105,15 @@ impl Remains<'_> {
                 }
             }
             Ending::Signal => {
-                let (signal, code) = (record.signal.load(Ordering::Relaxed), record.code.load(Ordering::Relaxed));
+                let (signal, code) =
+                    (record.signal.load(Ordering::Relaxed), record.code.load(Ordering::Relaxed));
                 match signal {
                     libc::SIGSEGV if self.region.is_stack_guard(address) => FaultKind::StackOverflow,
                     libc::SIGSEGV if starved && address < 1 << 16 => FaultKind::MemoryLimit,
                     // The runtime had given up, and failed at printing who had called whom.
-                    libc::SIGSEGV if starved && gives_up_for_want_of_memory(&self.stderr) => FaultKind::MemoryLimit,
+                    libc::SIGSEGV if starved && gives_up_for_want_of_memory(&self.stderr) => {
+                        FaultKind::MemoryLimit
+                    }
                     // A panic that was begun and could not be carried out inside.
                     libc::SIGSEGV if code == KEY_ERROR && self.is_of_a_panic() => FaultKind::Panic,
                     libc::SIGSEGV if code == KEY_ERROR => FaultKind::KeyViolation,
@@ -130,10 +136,11 @@ impl Remains<'_> {
 
     /// A copy of the domain's stack from the stack pointer up.
     fn stack(&self, registers: &Registers) -> (u64, Vec<u8>) {
-        let stack = self.region.addresses_of(Part::Stack);
+        let stack = self.region.usable_stack();
         let pointer = registers.rsp as usize;
-        // After an overflow the pointer stands in the guard, where nothing can be read.
-        let start = if self.region.is_stack_guard(pointer) { stack.start } else { pointer };
+        // The pointer can stand below what can be read: in the guard after an overflow, or in the far end before anything touched it.
+        let is_below = self.region.addresses_of(Part::Stack).start <= pointer && pointer < stack.start;
+        let start = if is_below || self.region.is_stack_guard(pointer) { stack.start } else { pointer };
         if !stack.contains(&start) {
             return (registers.rsp, Vec::new());
         }

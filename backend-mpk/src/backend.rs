@@ -50,7 +50,8 @@ impl Mpk {
         let guarantees = guarantees(config);
         guarantees.require(config.policy.required())?;
         if threat == Some(Threat::Hostile) {
-            let reason = "code inside can reach instructions that change its rights: nothing keeps them out yet";
+            let reason =
+                "code inside can reach instructions that change its rights: nothing keeps them out yet";
             return Err(Unavailable::threat(NAME, Threat::Hostile, reason).into());
         }
         Self::assemble(config, platform)
@@ -191,12 +192,17 @@ fn guarantees(config: &Config) -> Guarantees {
     let filtered = config.policy.confinement() != Confinement::Unfiltered;
     all.set(Item::MemoryIntegrity, Enforced, "stores outside the domain are refused by its protection key");
     if filtered {
-        all.set(Item::FaultContainment, Enforced, "faults, system calls and ends of the program rewind to the gate");
+        all.set(
+            Item::FaultContainment,
+            Enforced,
+            "faults, system calls and ends of the program rewind to the gate",
+        );
         all.set(Item::SystemCalls, Enforced, "syscall user dispatch; what is made has the domain's rights");
         all.set(Item::Descriptors, Enforced, "calls on descriptors that were not lent are not made");
         all.set(Item::Processes, Enforced, "clone, fork and exec are not made");
     } else {
-        let reason = "the policy asks for no filter, so code inside can end or change the program by a system call";
+        let reason =
+            "the policy asks for no filter, so code inside can end or change the program by a system call";
         all.set(Item::FaultContainment, BestEffort, reason);
         for item in [Item::SystemCalls, Item::Descriptors, Item::Processes] {
             all.set(item, NotAvailable, "the policy asks for no filter");
@@ -205,16 +211,28 @@ fn guarantees(config: &Config) -> Guarantees {
     for item in [Item::NoNewPrivileges, Item::NotDumpable] {
         all.set(item, NotAvailable, "the domain is part of this process");
     }
-    all.set(Item::WallTime, Enforced, "a watchdog signals the thread, an eighth of the limit later at most, or 2 ms");
+    all.set(
+        Item::WallTime,
+        Enforced,
+        "a watchdog signals the thread, an eighth of the limit later at most, or 2 ms",
+    );
     all.set(Item::CpuTime, NotAvailable, "domains have a wall-time limit only");
     all.set(Item::Memory, Enforced, "the domain's heap has this size, and no other memory can be had");
-    all.set(Item::ReplySize, Enforced, "the reply area has this size; decoding allocates eight times that at most");
+    all.set(
+        Item::ReplySize,
+        Enforced,
+        "the reply area has this size; decoding allocates eight times that at most",
+    );
     if filtered {
         all.set(Item::DescriptorCount, Enforced, "none can be opened");
     } else {
         all.set(Item::DescriptorCount, NotAvailable, "the policy asks for no filter");
     }
-    all.set(Item::ForkedAlone, NotAvailable, "nothing is forked; a lock of the program cannot be taken inside at all");
+    all.set(
+        Item::ForkedAlone,
+        NotAvailable,
+        "nothing is forked; a lock of the program cannot be taken inside at all",
+    );
     all.set(Item::CrashReports, Enforced, "the program's own signal handler writes them");
     all
 }

@@ -55,6 +55,9 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let (low, stamped, high) = (clock.elapsed(), stamp.elapsed(), clock.elapsed());
         let slack = Duration::from_micros(500);
-        assert!(low.saturating_sub(slack) <= stamped && stamped <= high + slack, "{low:?} {stamped:?} {high:?}");
+        assert!(
+            low.saturating_sub(slack) <= stamped && stamped <= high + slack,
+            "{low:?} {stamped:?} {high:?}"
+        );
     }
 }

@@ -49,7 +49,9 @@ pub(crate) struct Control {
     /// What the resume stub sets it to.
     pub(crate) resume_selector: AtomicU8,
 
-    /// The key of the domain the thread is inside of.
+    /// The domain that is described here: the one the thread entered last.
+    pub(crate) domain: AtomicU64,
+    /// Its key at that time.
     pub(crate) key: AtomicU32,
     /// The key on the signal stack, on kernels that write a frame with the rights of the code they interrupt.
     pub(crate) signal_stack_key: AtomicU32,
@@ -65,6 +67,8 @@ pub(crate) struct Control {
     pub(crate) capture: AtomicI32,
     /// The value of [`OPEN`] this thread last took over into its rights.
     pub(crate) opened: AtomicU32,
+    /// The domain's memory.
+    pub(crate) region: AtomicPtr<c_void>,
     /// What system calls the domain may make.
     pub(crate) rules: AtomicPtr<c_void>,
     /// How the crossing ended, if not by returning.

@@ -86,7 +86,8 @@ pub(crate) unsafe fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut 
         libc::SIG_DFL => default(signal),
         handler if action.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: installed by the program as a handler of three arguments.
-            let handler: extern "C" fn(c_int, *mut siginfo_t, *mut ucontext_t) = unsafe { transmute(handler) };
+            let handler: extern "C" fn(c_int, *mut siginfo_t, *mut ucontext_t) =
+                unsafe { transmute(handler) };
             handler(signal, info, context);
         }
         handler => {

@@ -24,7 +24,7 @@ use crate::control::{Control, OWNERS, rights};
 use crate::gate::{self, Crossed, places};
 use crate::job::{JobAt, perform};
 use crate::keys::Tenant;
-use crate::region::{Part, Region};
+use crate::region::{NEAR_BYTES, Part, Region};
 use crate::shared::{Shared, TLS_OFFSET};
 use crate::tls::Image;
 use crate::{thread, watchdog};
@@ -83,18 +83,12 @@ impl Domain {
     }
 
     /// Has its key until [`let_go`](Self::let_go), and gives the calling thread the rights to its memory.
-    pub(crate) fn hold(&self) -> Result<(), Error> {
+    pub(crate) fn hold(&self) -> Result<&'static Control, Error> {
         if !self.held.load(Ordering::Relaxed) {
             self.tenant.acquire()?;
             self.held.store(true, Ordering::Relaxed);
         }
-        match thread::control() {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.let_go();
-                Err(error)
-            }
-        }
+        thread::control().inspect_err(|_| self.let_go())
     }
 
     /// Has it made pristine before it is used again.
@@ -113,25 +107,26 @@ impl Domain {
     pub(crate) fn renew(&mut self) -> Result<(), Error> {
         self.hold()?;
         self.tenant.region().wipe()?;
-        self.capture.rewind();
         self.furnish()
     }
 
-    /// Puts into memory that is all zero what a domain begins with.
+    /// Puts what a domain begins with into memory of which stack and heap are all zero.
     fn furnish(&mut self) -> Result<(), Error> {
         let heap_bytes = self.tenant.region().bytes_of(Part::Heap);
         // SAFETY: the memory is the domain's, mapped, zero, and this thread holds the domain.
-        let heap = unsafe { DomainHeap::init(self.heap.cast(), heap_bytes) };
+        let heap = unsafe { DomainHeap::init(self.heap.cast(), NEAR_BYTES, heap_bytes) };
         self.heap = heap.ok_or_else(|| Error::os("make a domain's heap", nix::errno::Errno::ENOMEM))?;
-        self.image.set_secrets(random()?);
         // SAFETY: the fixed part is mapped and writable for this thread; the block lies behind the job; nobody is inside.
         unsafe { self.image.restore() };
+        let region = self.tenant.region();
+        let reply_bytes = self.shared.config.limits.reply_limit_bytes();
+        self.job.furnish(region.start_of(Part::Reply), reply_bytes, region.addresses_of(Part::Stack).end);
         self.id = next_id();
         self.broken = false;
         Ok(())
     }
 
-    /// Describes the domain in the thread's control block and goes inside.
+    /// Goes inside.
     fn cross(&mut self, control: &'static Control, work: &Work<'_>) -> Result<Crossed, Error> {
         if control.is_inside() {
             let reason = "this thread is inside a domain already";
@@ -141,25 +136,17 @@ impl Domain {
         if !self.shared.platform.frames_open {
             thread::sign_over_signal_stack(control, key)?;
         }
-        let region = self.tenant.region();
-        let (request, reply) = (region.start_of(Part::Request), region.start_of(Part::Reply));
-        let stack_end = region.addresses_of(Part::Stack).end;
-        self.job.set(work, request, reply, self.shared.config.limits.reply_limit_bytes(), stack_end);
-        control.domain_rsp.store(stack_end as u64, Ordering::Relaxed);
-        control.domain_fs.store(self.image.fs_base() as u64, Ordering::Relaxed);
-        control.domain_pkru.store(rights(key), Ordering::Relaxed);
-        control.argument.store(self.job.address(), Ordering::Relaxed);
-        control.resume_rax.store(perform as *const () as u64, Ordering::Relaxed);
-        control.resume_rip.store(places::call(), Ordering::Relaxed);
-        control.resume_selector.store(self.shared.rules.selector(), Ordering::Relaxed);
-        control.key.store(key, Ordering::Relaxed);
-        control.rules.store(ptr::from_ref(&self.shared.rules).cast_mut().cast(), Ordering::Relaxed);
-        control.capture.store(self.capture.number(), Ordering::Relaxed);
-        control.limit_ns.store(self.shared.limit_ns, Ordering::Relaxed);
-        control.record.clear();
+        if control.domain.load(Ordering::Relaxed) != self.id || control.key.load(Ordering::Relaxed) != key {
+            self.describe(control, key);
+        }
         if let Some(owner) = OWNERS.get(key as usize) {
             owner.store(ptr::from_ref(control).cast_mut(), Ordering::Relaxed);
         }
+        self.job.set(work, self.tenant.region().start_of(Part::Request));
+        control.resume_rax.store(perform as *const () as u64, Ordering::Relaxed);
+        control.resume_rip.store(places::call(), Ordering::Relaxed);
+        control.resume_selector.store(self.shared.rules.selector(), Ordering::Relaxed);
+        control.record.clear();
         let crossing = control.crossing.load(Ordering::Relaxed) + 1;
         control.crossing.store(crossing, Ordering::Release);
         watchdog::notice();
@@ -167,6 +154,22 @@ impl Domain {
         // SAFETY: the control block is this thread's, and describes this domain: its memory carries the key, which the tenant holds; this value
         // is borrowed mutably, so nobody else is inside; the entry takes the job.
         Ok(unsafe { gate::cross(control) })
+    }
+
+    /// Describes the domain in the thread's control block, which keeps it until the thread enters another one.
+    fn describe(&self, control: &Control, key: u32) {
+        let stack_end = self.tenant.region().addresses_of(Part::Stack).end;
+        control.domain.store(self.id, Ordering::Relaxed);
+        control.domain_rsp.store(stack_end as u64, Ordering::Relaxed);
+        control.domain_fs.store(self.image.fs_base() as u64, Ordering::Relaxed);
+        control.domain_pkru.store(rights(key), Ordering::Relaxed);
+        control.argument.store(self.job.address(), Ordering::Relaxed);
+        control.key.store(key, Ordering::Relaxed);
+        let region = ptr::from_ref(self.tenant.region());
+        control.region.store(region.cast_mut().cast(), Ordering::Relaxed);
+        control.rules.store(ptr::from_ref(&self.shared.rules).cast_mut().cast(), Ordering::Relaxed);
+        control.capture.store(self.capture.number(), Ordering::Relaxed);
+        control.limit_ns.store(self.shared.limit_ns, Ordering::Relaxed);
     }
 
     /// What is known of a crossing that ended without a value.
@@ -178,7 +181,7 @@ impl Domain {
             job: self.job,
             // SAFETY: the heap's memory is mapped, and nobody is inside.
             refusals: unsafe { DomainHeap::refusals(self.heap) },
-            stderr: self.capture.contents(),
+            stderr: self.capture.take(),
             elapsed: self.entered.elapsed(),
             images: &self.shared.images,
             caller: control.host_rsp.load(Ordering::Relaxed),
@@ -188,10 +191,8 @@ impl Domain {
 
     fn plain_fault(&mut self, kind: FaultKind, phase: Phase) -> Fault {
         self.broken = true;
-        let details = Details {
-            stderr_tail: ringfence_core::capture::tail(self.capture.contents()),
-            ..Details::default()
-        };
+        let details =
+            Details { stderr_tail: ringfence_core::capture::tail(self.capture.take()), ..Details::default() };
         Fault::new(NAME, kind, phase, self.entered.elapsed(), details)
     }
 }
@@ -214,8 +215,7 @@ unsafe impl Isolate for Domain {
     }
 
     fn enter(&mut self, work: Work<'_>) -> Result<Source<'_>, Error> {
-        self.hold()?;
-        let control = thread::control()?;
+        let control = self.hold()?;
         if self.cross(control, &work)? == Crossed::Rewound {
             return Err(self.fault(control).into());
         }
@@ -255,7 +255,7 @@ unsafe impl Isolate for Domain {
         if self.broken {
             return Err(Error::Stale);
         }
-        self.hold()
+        self.hold().map(drop)
     }
 
     fn settle(&mut self) {
@@ -267,10 +267,8 @@ impl Domain {
     /// A panic that nothing inside caught, of which the entry wrote the text into the reply.
     fn panicked(&mut self, bytes: usize) -> Fault {
         let region = self.tenant.region();
-        let mut details = Details {
-            stderr_tail: ringfence_core::capture::tail(self.capture.contents()),
-            ..Details::default()
-        };
+        let mut details =
+            Details { stderr_tail: ringfence_core::capture::tail(self.capture.take()), ..Details::default() };
         match self.job.note() {
             Some(note) => note.into_details(&mut details, &self.shared.images),
             None => {
@@ -293,6 +291,9 @@ fn random() -> Result<[u8; 16], Error> {
     let mut bytes = [0; 16];
     // SAFETY: the array has room for what is asked.
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if usize::try_from(got) == Ok(bytes.len()) { Ok(bytes) } else { Err(Error::os("draw random bytes", nix::errno::Errno::last())) }
+    if usize::try_from(got) == Ok(bytes.len()) {
+        Ok(bytes)
+    } else {
+        Err(Error::os("draw random bytes", nix::errno::Errno::last()))
+    }
 }
-

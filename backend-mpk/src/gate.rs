@@ -102,15 +102,18 @@ pub(crate) unsafe fn abandon(control: &Control) -> ! {
 pub(crate) fn rights_now() -> u32 {
     let value: u32;
     // SAFETY: keys are in use, so the instruction is there; it reads a register.
-    unsafe { asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags))
+    };
     value
 }
 
 /// Addresses in the assembly.
 pub(crate) mod places {
     use super::{
-        Range, ringfence_mpk_call, ringfence_mpk_exit, ringfence_mpk_exit_end, ringfence_mpk_gate, ringfence_mpk_resume, ringfence_mpk_resume_end, ringfence_mpk_signal,
-        ringfence_mpk_syscall, ringfence_mpk_syscall_end,
+        Range, ringfence_mpk_call, ringfence_mpk_exit, ringfence_mpk_exit_end, ringfence_mpk_gate,
+        ringfence_mpk_resume, ringfence_mpk_resume_end, ringfence_mpk_signal, ringfence_mpk_syscall,
+        ringfence_mpk_syscall_end,
     };
 
     fn at(function: unsafe extern "C" fn()) -> u64 {

@@ -98,8 +98,16 @@ impl JobAt {
         self.0.as_ptr() as u64
     }
 
+    /// Writes down what stays the same from crossing to crossing.
+    pub(crate) fn furnish(self, reply: NonNull<u8>, reply_capacity: usize, stack_end: usize) {
+        let job = self.0.as_ptr();
+        put!(job, reply, reply.as_ptr());
+        put!(job, reply_capacity, reply_capacity);
+        put!(job, stack_end, stack_end);
+    }
+
     /// Writes the work down.
-    pub(crate) fn set(self, work: &Work<'_>, request: NonNull<u8>, reply: NonNull<u8>, reply_capacity: usize, stack_end: usize) {
+    pub(crate) fn set(self, work: &Work<'_>, request: NonNull<u8>) {
         let (data, bytes) = match work.data() {
             Data::Request { bytes } => (request.as_ptr().cast_const(), bytes),
             Data::Closure(closure) => (closure.address(), 0),
@@ -108,9 +116,6 @@ impl JobAt {
         put!(job, entry, work.entry().address());
         put!(job, data, data);
         put!(job, bytes, bytes);
-        put!(job, reply, reply.as_ptr());
-        put!(job, reply_capacity, reply_capacity);
-        put!(job, stack_end, stack_end);
         put!(job, outcome, 0);
         put!(job, note.text_bytes, 0);
     }
@@ -175,7 +180,8 @@ pub(crate) fn note_panic(panic: &std::panic::PanicHookInfo<'_>) -> bool {
     put!(job, note.text, *text.bytes());
     let registers = registers_here();
     put!(job, note.registers, registers);
-    let pointer = usize::try_from(libc::REG_RSP).ok().and_then(|index| registers.get(index)).copied().unwrap_or(0);
+    let pointer =
+        usize::try_from(libc::REG_RSP).ok().and_then(|index| registers.get(index)).copied().unwrap_or(0);
     let start = pointer.cast_unsigned() as usize;
     let bytes = get!(job, stack_end).saturating_sub(start).min(STACK_BYTES);
     put!(job, note.stack_start, start);

@@ -139,9 +139,11 @@ fn calibrate(platform: &'static Platform) -> Result<(), Error> {
     let is_panic = |fault: &Fault| {
         fault.kind() == &FaultKind::Panic && fault.message().is_some_and(|text| text.contains(PLANTED))
     };
-    let give_up = || sandbox.run(|| {
-        handle_alloc_error(Layout::new::<u64>());
-    });
+    let give_up = || {
+        sandbox.run(|| {
+            handle_alloc_error(Layout::new::<u64>());
+        })
+    };
     let is_given_up = |fault: &Fault| fault.kind() == &FaultKind::Abort;
     learn(panic, is_panic)?;
     learn(give_up, is_given_up)
@@ -149,7 +151,10 @@ fn calibrate(platform: &'static Platform) -> Result<(), Error> {
 
 /// Does what is planted until it ends as it should, learning a word each time it does not. Where it never does it is
 /// reported, later too, as what it is: a panic without its text, or a key violation.
-fn learn(planted: impl Fn() -> Result<(), Error>, is_as_it_should: impl Fn(&Fault) -> bool) -> Result<(), Error> {
+fn learn(
+    planted: impl Fn() -> Result<(), Error>,
+    is_as_it_should: impl Fn(&Fault) -> bool,
+) -> Result<(), Error> {
     loop {
         let Err(error) = planted() else { return Ok(()) };
         let fault = error.into_fault()?;
@@ -197,7 +202,9 @@ impl Step {
         match code {
             code if code == Self::Build as i32 => "no domain could be made",
             code if code == Self::Cross as i32 => "a domain did not give its value",
-            code if code == Self::Store as i32 => "a store from inside to the program's memory was not refused",
+            code if code == Self::Store as i32 => {
+                "a store from inside to the program's memory was not refused"
+            }
             code if code == Self::Rights as i32 => "the rights after a crossing were not those before",
             code if code == Self::Preempted as i32 => "a domain did not survive being preempted",
             code if code == Self::Timeout as i32 => "a domain that ran on was not ended",
@@ -219,7 +226,8 @@ fn trial(platform: &'static Platform) -> Result<(), Step> {
         return Err(Step::Cross);
     }
     let stored = sandbox.run(|| TARGET.store(8, Ordering::SeqCst));
-    let refused = stored.is_err_and(|error| error.fault().is_some_and(|fault| fault.kind() == &FaultKind::KeyViolation));
+    let refused = stored
+        .is_err_and(|error| error.fault().is_some_and(|fault| fault.kind() == &FaultKind::KeyViolation));
     if !refused || TARGET.load(Ordering::SeqCst) != 7 {
         return Err(Step::Store);
     }
@@ -244,7 +252,8 @@ fn trial(platform: &'static Platform) -> Result<(), Step> {
             std::hint::spin_loop();
         }
     });
-    let ended: Option<FaultKind> = endless.err().and_then(|error: Error| error.fault().map(|fault| fault.kind().clone()));
+    let ended: Option<FaultKind> =
+        endless.err().and_then(|error: Error| error.fault().map(|fault| fault.kind().clone()));
     if ended != Some(FaultKind::Timeout) || rights() != before & control::OPEN.load(Ordering::Relaxed) {
         return Err(Step::Timeout);
     }
@@ -254,7 +263,8 @@ fn trial(platform: &'static Platform) -> Result<(), Step> {
 fn judge(child: Pid) -> Result<(), Error> {
     let start = std::time::Instant::now();
     loop {
-        let status = waitpid(child, Some(WaitPidFlag::WNOHANG)).map_err(|errno| Error::os("wait for the trial", errno))?;
+        let status = waitpid(child, Some(WaitPidFlag::WNOHANG))
+            .map_err(|errno| Error::os("wait for the trial", errno))?;
         let failed = |what: String| Err(unavailable(format!("the trial of a domain failed: {what}")).into());
         match status {
             WaitStatus::Exited(_, 0) => return Ok(()),

@@ -7,6 +7,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -16,6 +17,10 @@ use ringfence_core::Error;
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Below a stack, whose frames may step over a single page.
 const STACK_GUARD_BYTES: usize = 1 << 20;
+
+/// What short work touches of its stack and of its heap. The rest, the far end of each, is closed until something touches it, so that a
+/// rewind knows what there is to clear: to look for it, or to give pages back and get them anew, costs many times as much.
+pub(crate) const NEAR_BYTES: usize = 4 * PAGE_BYTES;
 
 /// The parts of a domain's memory, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub(crate) struct Region {
     start: NonNull<u8>,
     bytes: NonZeroUsize,
     parts: [Range<usize>; PARTS.len()],
+    /// Whether the far ends are in use.
+    grown: AtomicBool,
 }
 
 // SAFETY: a region is an address range; the kernel lets any thread of the process use, retag and unmap it.
@@ -63,13 +70,8 @@ impl Region {
         let too_large = || Error::os("reserve a domain's memory", Errno::ENOMEM);
         let mut next = STACK_GUARD_BYTES;
         let mut parts = [const { 0..0 }; PARTS.len()];
-        let wanted = [
-            sizes.stack_bytes,
-            sizes.fixed_bytes,
-            sizes.request_bytes,
-            sizes.reply_bytes,
-            sizes.heap_bytes,
-        ];
+        let wanted =
+            [sizes.stack_bytes, sizes.fixed_bytes, sizes.request_bytes, sizes.reply_bytes, sizes.heap_bytes];
         for (part, bytes) in parts.iter_mut().zip(wanted) {
             let bytes = bytes.max(1).checked_next_multiple_of(PAGE_BYTES).ok_or_else(too_large)?;
             let end = next.checked_add(bytes).ok_or_else(too_large)?;
@@ -81,14 +83,17 @@ impl Region {
         // SAFETY: no address is asked for, so no existing mapping is touched.
         let start = unsafe { mmap_anonymous(None, bytes, ProtFlags::PROT_NONE, flags) };
         let start = start.map_err(|errno| Error::os("reserve a domain's memory", errno))?.cast();
-        let region = Self { start, bytes, parts };
+        let region = Self { start, bytes, parts, grown: AtomicBool::new(false) };
         // SAFETY: the range is this value's own; children get nothing of it, which nobody relies on.
         let kept = unsafe { madvise(start.cast(), bytes.get(), MmapAdvise::MADV_DONTFORK) };
         kept.map_err(|errno| Error::os("keep a domain's memory from children", errno))?;
+        // A huge page is cleared as a whole when it is first touched, and again after each rewind. A kernel without them refuses.
+        // SAFETY: as above; changes no contents.
+        let _ = unsafe { madvise(start.cast(), bytes.get(), MmapAdvise::MADV_NOHUGEPAGE) };
         Ok(region)
     }
 
-    /// Gives every part the key, readable and writable. Five system calls.
+    /// Gives every part the key, readable and writable. Five system calls, or seven.
     pub(crate) fn tag(&self, key: u32) -> Result<(), Error> {
         self.protect(ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, key)
             .map_err(|errno| Error::os("give a domain its key", errno))
@@ -100,17 +105,90 @@ impl Region {
     }
 
     fn protect(&self, protection: ProtFlags, key: u32) -> Result<(), Errno> {
-        for part in &self.parts {
-            protect(self.at(part.start), part.end - part.start, protection, key)?;
+        let always = [
+            self.near_stack(),
+            self.range(Part::Fixed).clone(),
+            self.range(Part::Request).clone(),
+            self.range(Part::Reply).clone(),
+            self.near_heap(),
+        ];
+        let far = if self.has_grown() { self.far() } else { [0..0, 0..0] };
+        for range in always.into_iter().chain(far).filter(|range| !range.is_empty()) {
+            protect(self.at(range.start), range.end - range.start, protection, key)?;
         }
         Ok(())
     }
 
-    /// Throws the contents away: every byte is zero afterwards. The keys stay.
+    /// Makes the far ends of stack and heap usable, if that is what an access to this address inside needs. Whether it was. For signal
+    /// handlers too: two system calls, no lock, no allocation.
+    pub(crate) fn grow_for(&self, address: usize, key: u32) -> bool {
+        let offset = address.wrapping_sub(self.start.as_ptr().addr());
+        let is_far = self.far().iter().any(|far| far.contains(&offset));
+        !self.has_grown() && is_far && self.grow(key)
+    }
+
+    /// Makes the far ends of stack and heap usable, if they are not. Whether they are.
+    pub(crate) fn grow(&self, key: u32) -> bool {
+        if self.has_grown() {
+            return true;
+        }
+        // Before the pages are usable: from here on they are wiped, and lose the key with the others.
+        self.grown.store(true, Ordering::SeqCst);
+        let usable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let mut far = self.far().into_iter().filter(|far| !far.is_empty());
+        far.all(|far| protect(self.at(far.start), far.end - far.start, usable, key).is_ok())
+    }
+
+    fn has_grown(&self) -> bool {
+        self.grown.load(Ordering::SeqCst)
+    }
+
+    /// Clears the parts in which code inside keeps state, stack and heap: every byte is zero afterwards.
+    ///
+    /// # Cost
+    /// A few hundred instructions for each near page. Four system calls more if the far ends were in use, which they are not afterwards.
     pub(crate) fn wipe(&self) -> Result<(), Error> {
-        // SAFETY: the range is this value's own, and no Rust reference into it exists: everything in it is accessed raw.
-        let wiped = unsafe { madvise(self.start.cast(), self.bytes.get(), MmapAdvise::MADV_DONTNEED) };
-        wiped.map_err(|errno| Error::os("wipe a domain's memory", errno))
+        for near in [self.near_stack(), self.near_heap()] {
+            let start = self.at(near.start);
+            // SAFETY: pages of this value's own, writable for this thread, which holds the domain; nobody is inside, and no Rust reference
+            // into them exists.
+            unsafe { start.write_bytes(0, near.end - near.start) };
+        }
+        if !self.has_grown() {
+            return Ok(());
+        }
+        for far in self.far().into_iter().filter(|far| !far.is_empty()) {
+            let (start, bytes) = (self.at(far.start), far.end - far.start);
+            // SAFETY: as above.
+            let given = unsafe { madvise(start.cast(), bytes, MmapAdvise::MADV_DONTNEED) };
+            given.map_err(|errno| Error::os("wipe a domain's memory", errno))?;
+            protect(start, bytes, ProtFlags::PROT_NONE, 0)
+                .map_err(|errno| Error::os("close the far end of a domain's memory", errno))?;
+        }
+        self.grown.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The addresses of the stack that can be read.
+    pub(crate) fn usable_stack(&self) -> Range<usize> {
+        let usable = if self.has_grown() { self.range(Part::Stack).clone() } else { self.near_stack() };
+        let start = self.start.as_ptr().addr();
+        start + usable.start..start + usable.end
+    }
+
+    fn near_stack(&self) -> Range<usize> {
+        let stack = self.range(Part::Stack);
+        stack.end.saturating_sub(NEAR_BYTES).max(stack.start)..stack.end
+    }
+
+    fn near_heap(&self) -> Range<usize> {
+        let heap = self.range(Part::Heap);
+        heap.start..(heap.start + NEAR_BYTES).min(heap.end)
+    }
+
+    fn far(&self) -> [Range<usize>; 2] {
+        let (stack, heap) = (self.range(Part::Stack), self.range(Part::Heap));
+        [stack.start..self.near_stack().start, self.near_heap().end..heap.end]
     }
 
     fn range(&self, part: Part) -> &Range<usize> {
@@ -172,9 +250,8 @@ pub(crate) fn protect(
     key: u32,
 ) -> Result<(), Errno> {
     // SAFETY: every caller names pages of its own range, in which nothing is a Rust reference.
-    let changed = unsafe {
-        libc::syscall(libc::SYS_pkey_mprotect, start.as_ptr(), bytes, protection.bits(), key)
-    };
+    let changed =
+        unsafe { libc::syscall(libc::SYS_pkey_mprotect, start.as_ptr(), bytes, protection.bits(), key) };
     Errno::result(changed).map(drop)
 }
 
@@ -186,8 +263,13 @@ pub(crate) fn non_zero(bytes: usize) -> Result<NonZeroUsize, Error> {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes =
-        Sizes { stack_bytes: 64 << 10, fixed_bytes: 5000, request_bytes: 1, reply_bytes: 0, heap_bytes: 1 << 20 };
+    const SIZES: Sizes = Sizes {
+        stack_bytes: 64 << 10,
+        fixed_bytes: 5000,
+        request_bytes: 1,
+        reply_bytes: 0,
+        heap_bytes: 1 << 20,
+    };
 
     #[test]
     fn parts_do_not_touch_one_another() {

@@ -31,8 +31,9 @@ impl Shared {
     pub(crate) fn new(config: &Config, platform: &'static Platform) -> Result<Self, Error> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null");
         let null = null.map_err(|error| Error::os("open /dev/null", error))?;
-        let template = Template::capture()
-            .map_err(|error| Error::os("make a domain's thread-local storage", std::io::Error::other(error)))?;
+        let template = Template::capture().map_err(|error| {
+            Error::os("make a domain's thread-local storage", std::io::Error::other(error))
+        })?;
         Ok(Self {
             config: config.clone(),
             platform,

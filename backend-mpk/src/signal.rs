@@ -17,6 +17,7 @@ use crate::control::{Control, rights};
 use crate::dispositions;
 use crate::gate::{self, places};
 use crate::record::Ending;
+use crate::region::Region;
 use crate::syscalls::{Decision, Rules};
 use crate::{trap, watchdog, words};
 
@@ -157,6 +158,13 @@ fn on_fault(control: &Control, signal: i32, told: Info, saved: &mut Context) -> 
         return Next::Rewind;
     }
     let by_key = signal == libc::SIGSEGV && told.code() == KEY_ERROR;
+    // Of a closed page the kernel says that key 0 forbade it.
+    if signal == libc::SIGSEGV && !in_the_gate {
+        let key = control.key.load(Ordering::Relaxed);
+        if region_of(control).is_some_and(|region| region.grow_for(told.address() as usize, key)) {
+            return Next::Resume;
+        }
+    }
     if by_key && !in_the_gate && words::is_one(told.address()) {
         if words::is_count_of_panics(told.address()) {
             record.is_panicking.store(1, Ordering::Relaxed);
@@ -174,6 +182,11 @@ fn on_fault(control: &Control, signal: i32, told: Info, saved: &mut Context) -> 
     Next::Rewind
 }
 
+fn region_of(control: &Control) -> Option<&Region> {
+    // SAFETY: set before the thread went inside, to the region of the domain it is inside of, which outlives the crossing.
+    unsafe { control.region.load(Ordering::Relaxed).cast_const().cast::<Region>().as_ref() }
+}
+
 fn on_syscall(control: &Control, told: Info, saved: &mut Context) -> Next {
     let number = i64::from(told.syscall());
     // SAFETY: the pointer was set before the thread went inside, to rules that outlive the crossing.
@@ -184,6 +197,10 @@ fn on_syscall(control: &Control, told: Info, saved: &mut Context) -> Next {
     let native = told.architecture() == NATIVE && number & X32 == 0;
     match rules.filter(|_| native).map_or(Decision::Deny, |rules| rules.decide(number, arguments, capture)) {
         Decision::Make { first } => {
+            // The kernel raises no signal where it cannot write what it is told to.
+            let key = control.key.load(Ordering::Relaxed);
+            // What could not be made usable the call answers with an error.
+            let _ = region_of(control).map(|region| region.grow(key));
             control.after_rip.store(saved.get(REG_RIP), Ordering::Relaxed);
             control.after_rdi.store(saved.get(REG_RDI), Ordering::Relaxed);
             control.resume_selector.store(crate::control::selector::ALLOW, Ordering::Relaxed);

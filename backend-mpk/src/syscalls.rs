@@ -148,8 +148,12 @@ impl Rules {
                 libc::F_GETFD | libc::F_GETFL => self.on_descriptor(first, capture),
                 _ => Decision::Deny,
             },
-            Rule::Futex => match second as u32 as i32 & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME) {
-                libc::FUTEX_WAIT | libc::FUTEX_WAKE | libc::FUTEX_WAIT_BITSET | libc::FUTEX_WAKE_BITSET => make,
+            Rule::Futex => match second as u32 as i32
+                & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME)
+            {
+                libc::FUTEX_WAIT | libc::FUTEX_WAKE | libc::FUTEX_WAIT_BITSET | libc::FUTEX_WAKE_BITSET => {
+                    make
+                }
                 _ => Decision::Deny,
             },
             Rule::Limits if first as u32 == 0 && third == 0 => make,
@@ -196,11 +200,18 @@ mod tests {
         assert_eq!(write(1), Decision::Make { first: null });
         assert_eq!(write(2), Decision::Make { first: CAPTURE as u64 });
         assert_eq!(write(lent_number), Decision::Make { first: lent_number });
-        assert_eq!(write(lent_number | 1 << 32), Decision::Make { first: lent_number }, "as the kernel takes it");
+        assert_eq!(
+            write(lent_number | 1 << 32),
+            Decision::Make { first: lent_number },
+            "as the kernel takes it"
+        );
         assert_eq!(write(null), Decision::Answer(libc::EBADF), "open, and not lent");
         assert_eq!(write(u64::MAX), Decision::Answer(libc::EBADF));
         let close = |number: u64| rules.decide(libc::SYS_close, [number, 0, 0], CAPTURE);
-        assert_eq!((close(1), close(lent_number)), (Decision::Answer(libc::EPERM), Decision::Answer(libc::EPERM)));
+        assert_eq!(
+            (close(1), close(lent_number)),
+            (Decision::Answer(libc::EPERM), Decision::Answer(libc::EPERM))
+        );
         assert_eq!(close(null), Decision::Answer(libc::EBADF));
     }
 
@@ -255,7 +266,10 @@ mod tests {
         assert_eq!(decide(libc::SYS_rt_sigprocmask, [0, 0, 8]), Decision::Make { first: 0 });
         assert_eq!(decide(libc::SYS_rt_sigprocmask, [0, 8, 0]), Decision::Deny);
         assert_eq!(decide(libc::SYS_prlimit64, [0, 3, 8]), Decision::Deny);
-        assert_eq!(decide(libc::SYS_clone, [libc::CLONE_THREAD as u64, 0, 0]), Decision::Answer(libc::EAGAIN));
+        assert_eq!(
+            decide(libc::SYS_clone, [libc::CLONE_THREAD as u64, 0, 0]),
+            Decision::Answer(libc::EAGAIN)
+        );
         assert_eq!(decide(libc::SYS_clone, [0, 0, 0]), Decision::Deny);
         let lock_pi = libc::FUTEX_LOCK_PI as u64;
         assert_eq!(decide(libc::SYS_futex, [64, lock_pi, 0]), Decision::Deny);

@@ -93,7 +93,11 @@ fn settle_in(block: Block, control: &'static Control) -> Result<(), Error> {
     control.thread.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
     control.opened.store(u32::MAX, Ordering::Relaxed);
     unregister_rseq()?;
-    set_signal_stack(stack_t { ss_sp: block.signal_stack().as_ptr().cast(), ss_flags: SS_AUTODISARM, ss_size: SIGNAL_STACK_BYTES })?;
+    set_signal_stack(stack_t {
+        ss_sp: block.signal_stack().as_ptr().cast(),
+        ss_flags: SS_AUTODISARM,
+        ss_size: SIGNAL_STACK_BYTES,
+    })?;
     dispatch(DISPATCH_ON, ptr::from_ref(&control.selector).cast())
         .map_err(|errno| Error::os("have the thread's system calls looked at", errno))?;
     find_frame(control)

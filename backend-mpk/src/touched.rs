@@ -52,7 +52,8 @@ mod tests {
     use super::*;
 
     static STATIC: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    static ZEROES: [std::sync::atomic::AtomicU64; 4096] = [const { std::sync::atomic::AtomicU64::new(0) }; 4096];
+    static ZEROES: [std::sync::atomic::AtomicU64; 4096] =
+        [const { std::sync::atomic::AtomicU64::new(0) }; 4096];
 
     #[test]
     fn places_are_told_apart() {

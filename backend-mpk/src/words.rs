@@ -30,7 +30,8 @@ pub(crate) fn is_count_of_panics(address: u64) -> bool {
 
 /// Adds a word. The first one is what a planted panic stores to first. Whether there was room.
 pub(crate) fn learn(address: u64) -> bool {
-    let free = |word: &&AtomicU64| word.compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    let free =
+        |word: &&AtomicU64| word.compare_exchange(0, address, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     is_one(address) || WORDS.iter().find(free).is_some()
 }
 
@@ -109,12 +110,12 @@ fn merged(register: u64, value: u64, width: Width) -> u64 {
 /// A register's place in the frame, by its number in an instruction.
 fn place_of(register: u8) -> i32 {
     use libc::{
-        REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RBP, REG_RBX, REG_RCX, REG_RDI,
-        REG_RDX, REG_RSI, REG_RSP,
+        REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RBP, REG_RBX, REG_RCX,
+        REG_RDI, REG_RDX, REG_RSI, REG_RSP,
     };
     const PLACES: [i32; 16] = [
-        REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10, REG_R11,
-        REG_R12, REG_R13, REG_R14, REG_R15,
+        REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9, REG_R10,
+        REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
     ];
     PLACES[usize::from(register & 15)]
 }
@@ -220,7 +221,14 @@ mod tests {
     #[test]
     fn other_instructions_are_not() {
         // mov [rax], ecx; xadd without lock; xchg [rax], ah; lock with a register operand; lock cmpxchg16b; lock bts
-        for code in [&[0x89, 0x08][..], &[0x0f, 0xc1, 0x08], &[0x86, 0x20], &[0xf0, 0x0f, 0xc1, 0xc8], &[0xf0, 0x48, 0x0f, 0xc7, 0x0f], &[0xf0, 0x0f, 0xab, 0x07]] {
+        for code in [
+            &[0x89, 0x08][..],
+            &[0x0f, 0xc1, 0x08],
+            &[0x86, 0x20],
+            &[0xf0, 0x0f, 0xc1, 0xc8],
+            &[0xf0, 0x48, 0x0f, 0xc7, 0x0f],
+            &[0xf0, 0x0f, 0xab, 0x07],
+        ] {
             assert_eq!(decoded(code), None, "{code:x?}");
         }
     }

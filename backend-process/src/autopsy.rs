@@ -7,10 +7,10 @@ use ringfence_core::fault::{Backtrace, Details, Fault, FaultKind, Phase};
 use ringfence_core::images::Images;
 
 use crate::NAME;
-use ringfence_core::capture::{gives_up_for_want_of_memory, tail};
 use crate::layout::phase;
 use crate::report::{Ending, Report};
 use crate::zygote::End;
+use ringfence_core::capture::{gives_up_for_want_of_memory, tail};
 
 /// Everything that is known about an isolate that gave no value.
 #[derive(Debug)]

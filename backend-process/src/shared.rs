@@ -9,13 +9,13 @@ use nix::errno::Errno;
 use ringfence_core::images::Images;
 use ringfence_core::{Config, Confinement, Error, Processes, Waiting};
 
-use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::confine::{Filters, OwnSize, null_device};
 use crate::cpu::Placement;
 use crate::layout::Layout;
 use crate::worker::Worker;
 use crate::zygote::{Armed, End, Haste, Link, PATIENCE, Setup, early_images};
+use ringfence_core::capture::Capture;
 
 /// How long the zygote may take to say how a worker ended, once it is dead.
 const OBITUARY: Duration = Duration::from_secs(2);

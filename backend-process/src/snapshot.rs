@@ -24,7 +24,6 @@ use ringfence_core::{Error, Processes};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::autopsy::{Remains, phase_of};
-use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::confine::{self, OwnSize, Resources, keep_only, point_at};
 use crate::cpu::CpuBudget;
@@ -33,6 +32,7 @@ use crate::inside::{self, Stacks, WHERE_ARE_YOU};
 use crate::layout::{doorbell, phase, reply};
 use crate::shared::{Shared, next_isolate};
 use crate::zygote::{End, ended_within, vanish};
+use ringfence_core::capture::Capture;
 
 /// How long a snapshot that overran has to say where it is before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -20,7 +20,6 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use self::wait::Waited;
 use crate::autopsy::{Remains, phase_of};
-use ringfence_core::capture::Capture;
 use crate::channel::Channel;
 use crate::cpu::CpuBudget;
 use crate::futex;
@@ -28,6 +27,7 @@ use crate::inside::WHERE_ARE_YOU;
 use crate::layout::{phase, reply};
 use crate::shared::Shared;
 use crate::zygote::{End, Spawned};
+use ringfence_core::capture::Capture;
 
 /// How long an isolate that overran has to say where it is before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(100);

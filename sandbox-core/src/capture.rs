@@ -51,9 +51,23 @@ impl Capture {
         usize::try_from(offset).map_or(0, |offset| offset.min(CAPTURE_BYTES))
     }
 
+    /// What was written since the last rewind, which this is one of. One system call if that is nothing.
+    #[must_use]
+    pub fn take(&self) -> Vec<u8> {
+        let contents = self.contents();
+        if !contents.is_empty() {
+            self.rewind();
+        }
+        contents
+    }
+
     /// What was written since the last rewind.
     pub fn contents(&self) -> Vec<u8> {
-        let mut contents = vec![0; self.written()];
+        let written = self.written();
+        if written == 0 {
+            return Vec::new();
+        }
+        let mut contents = vec![0; written];
         let read = pread(&self.file, &mut contents, 0).unwrap_or(0);
         contents.truncate(read);
         contents

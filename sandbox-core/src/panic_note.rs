@@ -20,7 +20,9 @@ pub struct Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Text").field(&String::from_utf8_lossy(self.bytes.get(..self.length).unwrap_or_default())).finish()
+        f.debug_tuple("Text")
+            .field(&String::from_utf8_lossy(self.bytes.get(..self.length).unwrap_or_default()))
+            .finish()
     }
 }
 

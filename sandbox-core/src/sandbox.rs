@@ -188,35 +188,46 @@ pub(crate) type Decode<'d> = &'d mut dyn FnMut(&mut Decoder<'_>) -> Result<(), D
 
 impl Shared {
     fn lend(&self, purpose: Purpose, task: &Task<'_>, decode: Decode<'_>) -> Result<(), Error> {
-        let mut evidence = Some(Evidence::new(&self.tracker, self.backend.name(), task.operation));
-        let lent = self.backend.lend(purpose, &mut |isolate| match evidence.take() {
-            Some(evidence) => self.cross(evidence, isolate, task, decode),
+        let mut evidence = Evidence::new(&self.tracker, &*self.backend, task.operation);
+        let mut lent = false;
+        let crossed = self.backend.lend(purpose, &mut |isolate| {
             // A backend lends one isolate a call; a second one would find the work done.
-            None => Ok(()),
+            if std::mem::replace(&mut lent, true) {
+                Ok(())
+            } else {
+                self.cross(&mut evidence, isolate, task, decode)
+            }
         });
         // No isolate was lent: the crossing ended before it began.
-        if let (Err(error), Some(evidence)) = (&lent, evidence) {
+        if let Err(error) = &crossed
+            && !evidence.is_over()
+        {
             evidence.failed(error);
         }
-        lent
+        crossed
     }
 
     /// One crossing of one isolate.
     pub(crate) fn cross(
         &self,
-        mut evidence: Evidence<'_>,
+        evidence: &mut Evidence<'_>,
         isolate: &mut dyn Isolate,
         task: &Task<'_>,
         decode: Decode<'_>,
     ) -> Result<(), Error> {
-        let crossed = self.enter(&mut evidence, isolate, task, decode);
-        match &crossed {
-            Ok(reply) => evidence.returned(*reply),
-            Err(error) => evidence.failed(error),
+        match self.enter(evidence, isolate, task, decode) {
+            Ok(reply) => {
+                evidence.returned(reply);
+                Ok(())
+            }
+            Err(error) => {
+                evidence.failed(&error);
+                Err(error)
+            }
         }
-        crossed.map(|_| ())
     }
 
+    #[inline]
     fn enter(
         &self,
         evidence: &mut Evidence<'_>,
@@ -233,9 +244,8 @@ impl Shared {
             }
             Arguments::Captured(closure) => (Data::Closure(*closure), None),
         };
-        evidence.enter(self.backend.name(), task.operation, isolate.id(), arguments, task.location);
-        let entered = evidence.span().in_scope(|| isolate.enter(Work::new(task.entry, data)));
-        let source = entered?;
+        evidence.enter(&*self.backend, task.operation, isolate.id(), arguments, task.location);
+        let source = evidence.within(|| isolate.enter(Work::new(task.entry, data)))?;
         let reply =
             Region { address: source.address(), bytes: source.remaining(), type_name: task.reply_type };
         let mut input = Decoder::new(source, self.decode_budget_bytes);

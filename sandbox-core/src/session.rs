@@ -44,8 +44,8 @@ impl<C: Codec> Session<C> {
         let mut result = None;
         let encode = |out: &mut Encoder<'_>| <C as Inward<A>>::encode(&arguments, out);
         let task = call_task::<C, F, A, R>(Operation::Session, &encode, Location::caller());
-        let evidence = Evidence::new(&self.shared.tracker, self.shared.backend.name(), Operation::Session);
-        let crossed = self.shared.cross(evidence, &mut *self.isolate, &task, &mut |input| {
+        let mut evidence = Evidence::new(&self.shared.tracker, &*self.shared.backend, Operation::Session);
+        let crossed = self.shared.cross(&mut evidence, &mut *self.isolate, &task, &mut |input| {
             result = Some(<C as Outward<R>>::decode(input)?);
             Ok(())
         });

@@ -46,7 +46,8 @@ pub struct DomainHeap {
     refusals: u64,
     /// Where the memory lies that this heap gives out.
     pub(crate) chunks: Chunks,
-    /// No byte from this address on has been given out, or written by the allocator but for the last chunk's tag.
+    /// No byte from this address on has been given out, or written by the allocator but for the last chunk's tag. Never in the near stretch,
+    /// at whose end a tag stays behind when the rest is joined to it.
     fresh: usize,
     allocator: Dlmalloc<Region>,
 }
@@ -69,9 +70,9 @@ impl DomainHeap {
     /// The region must be writable, all zeros, and used by nothing else for as long as the heap is.
     ///
     /// # Cost
-    /// One store of about a kilobyte: one page is touched. The domain's first allocation touches the region's first and last page.
+    /// One store of about a kilobyte: one page is touched. The domain touches nothing behind the first `near_bytes` before they are used up.
     #[must_use]
-    pub unsafe fn init(start: NonNull<u8>, bytes: usize) -> Option<NonNull<Self>> {
+    pub unsafe fn init(start: NonNull<u8>, near_bytes: usize, bytes: usize) -> Option<NonNull<Self>> {
         let heap = start.cast::<Self>();
         let state_bytes = size_of::<Self>().next_multiple_of(ALIGN);
         if bytes < Self::BYTES_MIN || !start.addr().get().is_multiple_of(ALIGN) {
@@ -81,11 +82,13 @@ impl DomainHeap {
         // SAFETY: the state is smaller than the smallest region.
         let first = unsafe { start.add(state_bytes) };
         let chunks = Chunks { first: first.addr().get(), end: first.addr().get() + chunks_bytes };
-        let mut allocator = Dlmalloc::new_with_allocator(Region::new(first.as_ptr(), chunks_bytes));
+        let near_bytes = (near_bytes.clamp(Self::BYTES_MIN, bytes) - state_bytes) & !(ALIGN - 1);
+        let region = Region::new(first.as_ptr(), near_bytes.min(chunks_bytes), chunks_bytes);
+        let mut allocator = Dlmalloc::new_with_allocator(region);
         // Nothing is ever released, so there is nothing to look for.
         allocator.set_max_release_check_rate(0);
         // SAFETY: the caller says that the region is writable and nobody else's; the state fits, and 16 is its alignment or more.
-        unsafe { heap.write(Self { refusals: 0, chunks, fresh: chunks.first, allocator }) };
+        unsafe { heap.write(Self { refusals: 0, chunks, fresh: chunks.first + near_bytes, allocator }) };
         Some(heap)
     }
 
@@ -106,7 +109,12 @@ impl DomainHeap {
     #[inline]
     pub(crate) fn malloc(&mut self, bytes: usize) -> *mut c_void {
         // SAFETY: any size may be asked for.
-        let memory = unsafe { self.allocator.c_malloc(bytes) };
+        let mut memory = unsafe { self.allocator.c_malloc(bytes) };
+        if memory.is_null() && self.allocator.allocator().has_more() {
+            // The near stretch has just been handed out, and was too small.
+            // SAFETY: as above.
+            memory = unsafe { self.allocator.c_malloc(bytes) };
+        }
         self.given(memory.cast(), 0)
     }
 
@@ -132,7 +140,11 @@ impl DomainHeap {
             return self.given(ptr::null_mut(), 0);
         }
         // SAFETY: a power of two, by this function's contract; any size may be asked for.
-        let memory = unsafe { self.allocator.c_memalign(align, bytes) };
+        let mut memory = unsafe { self.allocator.c_memalign(align, bytes) };
+        if memory.is_null() && self.allocator.allocator().has_more() {
+            // SAFETY: as above. As for `malloc`.
+            memory = unsafe { self.allocator.c_memalign(align, bytes) };
+        }
         self.given(memory.cast(), align + ALIGNING_BYTES)
     }
 
@@ -161,8 +173,12 @@ impl DomainHeap {
             die(damage.resizing());
         }
         // SAFETY: the tags say that this is a live chunk of this heap; the caller gives it up.
-        let memory = unsafe { self.allocator.c_realloc(memory.cast(), bytes) };
-        self.given(memory.cast(), 0)
+        let mut resized = unsafe { self.allocator.c_realloc(memory.cast(), bytes) };
+        if resized.is_null() && self.allocator.allocator().has_more() {
+            // SAFETY: as above; it is still live, since it was not resized. As for `malloc`.
+            resized = unsafe { self.allocator.c_realloc(memory.cast(), bytes) };
+        }
+        self.given(resized.cast(), 0)
     }
 
     /// Keeps the books on what the allocator answered. `behind_bytes` is how much behind it the allocator may have written.
@@ -193,13 +209,16 @@ mod tests {
     use super::*;
     use crate::chunk::Damage;
 
+    const NEAR_BYTES: usize = 8 << 10;
+
     #[repr(C, align(4096))]
     struct Memory([u8; 64 * 1024]);
 
     fn heap(memory: &mut Memory) -> NonNull<DomainHeap> {
         memory.0.fill(0);
         // SAFETY: zeroed, and lent to the caller for as long as the heap is used.
-        unsafe { DomainHeap::init(NonNull::from(&mut memory.0).cast(), size_of::<Memory>()) }.unwrap()
+        unsafe { DomainHeap::init(NonNull::from(&mut memory.0).cast(), NEAR_BYTES, size_of::<Memory>()) }
+            .unwrap()
     }
 
     fn memory() -> Box<Memory> {
@@ -213,11 +232,11 @@ mod tests {
         // SAFETY: within the memory; so below.
         let odd = unsafe { start.add(8) };
         // SAFETY: the memory is zeroed, and no heap in it is used; so below.
-        assert!(unsafe { DomainHeap::init(start, DomainHeap::BYTES_MIN - 1) }.is_none());
+        assert!(unsafe { DomainHeap::init(start, NEAR_BYTES, DomainHeap::BYTES_MIN - 1) }.is_none());
         // SAFETY: as above.
-        assert!(unsafe { DomainHeap::init(odd, DomainHeap::BYTES_MIN) }.is_none());
+        assert!(unsafe { DomainHeap::init(odd, NEAR_BYTES, DomainHeap::BYTES_MIN) }.is_none());
         // SAFETY: as above.
-        let mut heap = unsafe { DomainHeap::init(start, DomainHeap::BYTES_MIN) }.unwrap();
+        let mut heap = unsafe { DomainHeap::init(start, NEAR_BYTES, DomainHeap::BYTES_MIN) }.unwrap();
         // SAFETY: the only reference.
         assert!(!unsafe { heap.as_mut() }.malloc(1000).is_null());
     }
@@ -236,20 +255,22 @@ mod tests {
         let mut heap = heap(&mut memory);
         // SAFETY: the only reference.
         let heap = unsafe { heap.as_mut() };
-        let used = heap.malloc(1000);
+        // The near stretch is always zeroed: this goes beyond it.
+        const USED_BYTES: usize = NEAR_BYTES + 4000;
+        let used = heap.malloc(USED_BYTES);
         // SAFETY: as many bytes as were allocated.
-        unsafe { used.cast::<u8>().write_bytes(0xff, 1000) };
+        unsafe { used.cast::<u8>().write_bytes(0xff, USED_BYTES) };
         // SAFETY: live, and not used after.
         unsafe { heap.free(used) };
-        let marker = used.wrapping_byte_add(4000).cast::<u8>();
+        let marker = used.wrapping_byte_add(USED_BYTES + 4000).cast::<u8>();
         // SAFETY: this test's memory, which no reference covers.
         unsafe { marker.write(7) };
-        let zeros = heap.calloc(8000);
+        let zeros = heap.calloc(USED_BYTES + 8000);
         assert_eq!(zeros, used);
         // SAFETY: as many bytes as were allocated.
-        let zeros = unsafe { std::slice::from_raw_parts(zeros.cast::<u8>(), 8000) };
-        assert!(zeros[..4000].iter().all(|byte| *byte == 0));
-        assert_eq!(zeros[4000], 7, "the region's zeros are not written again");
+        let zeros = unsafe { std::slice::from_raw_parts(zeros.cast::<u8>(), USED_BYTES + 8000) };
+        assert!(zeros[..USED_BYTES + 4000].iter().all(|byte| *byte == 0));
+        assert_eq!(zeros[USED_BYTES + 4000], 7, "the region's zeros are not written again");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn routing() -> Routing {
     let lands = |memory: *mut c_void| range.contains(&memory.cast_const().cast());
     let start = NonNull::from(&mut scratch.0).cast::<u8>();
     // SAFETY: zeroed, and used for nothing else until this function returns.
-    let Some(heap) = (unsafe { DomainHeap::init(start, size_of::<Scratch>()) }) else {
+    let Some(heap) = (unsafe { DomainHeap::init(start, size_of::<Scratch>(), size_of::<Scratch>()) }) else {
         return Routing { c: false, rust: false };
     };
     let family = Family::find();

@@ -40,6 +40,12 @@ const RUNTIME: [&str; 10] = [
     "panic_abort::",
 ];
 
+/// What stands in a domain for functions of the C library that end a program: `ringfence-shim` defines them in the program itself.
+const INTERPOSED: [&str; 8] =
+    ["abort", "exit", "_exit", "_Exit", "quick_exit", "__stack_chk_fail", "__assert_fail", "__chk_fail"];
+/// How the names begin of what they call to end a domain.
+const ENDING: [&str; 3] = ["ringfence_mpk", "ringfence_shim::", "<ringfence_shim::"];
+
 impl Frame {
     /// Writes the function, and the file's name and line where they are known.
     pub(super) fn write_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +69,14 @@ impl Frame {
     fn is_rust_s(&self) -> bool {
         self.file.as_deref().is_some_and(|file| file.starts_with("/rustc"))
             || self.named(|name| RUNTIME.iter().any(|start| name.starts_with(start)))
+    }
+
+    /// Whether it ends a domain in place of the C library.
+    fn is_of_the_shim(&self) -> bool {
+        self.object.is_none()
+            && self.named(|name| {
+                INTERPOSED.contains(&name) || ENDING.iter().any(|start| name.starts_with(start))
+            })
     }
 
     /// Whether it is the standard library's way of calling a function that is given as a value.
@@ -116,14 +130,16 @@ pub(super) fn of_the_user(frames: &[Frame], taken: Taken) -> Range<usize> {
         (Taken::ByThePanic, Some(entry)) => entry + of_a_runtime(entry),
         // A crash in what a panic prints is the user's: only where there is nothing of the user's before the entry is it left out.
         (Taken::AtTheStop, Some(entry)) if of_a_runtime(0) > entry => of_a_runtime(0),
-        _ => 0,
+        _ => inside.iter().take_while(|frame| frame.is_of_the_shim()).count(),
     };
     start..end
 }
 
 /// The innermost of these functions that is the program's own: in no library, and not Rust's.
 pub(super) fn culprit(frames: &[Frame]) -> Option<&Frame> {
-    frames.iter().find(|frame| frame.symbol.is_some() && frame.object.is_none() && !frame.is_rust_s())
+    frames.iter().find(|frame| {
+        frame.symbol.is_some() && frame.object.is_none() && !frame.is_rust_s() && !frame.is_of_the_shim()
+    })
 }
 
 /// Writes frames, numbered from `first` on, with runs of equal ones cut short.

@@ -20,6 +20,9 @@ pub(crate) struct Domain {
     heap: NonNull<DomainHeap>,
 }
 
+/// Small, so that tests come to its end.
+const NEAR_BYTES: usize = 16 << 10;
+
 impl Domain {
     pub(crate) fn new(bytes: usize) -> Self {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -29,7 +32,7 @@ impl Domain {
         assert_ne!(start, libc::MAP_FAILED);
         let start = NonNull::new(start.cast::<u8>()).unwrap();
         // SAFETY: a fresh mapping, which this value owns.
-        let heap = unsafe { DomainHeap::init(start, bytes) }.unwrap();
+        let heap = unsafe { DomainHeap::init(start, NEAR_BYTES, bytes) }.unwrap();
         Self { start, bytes, heap }
     }
 
