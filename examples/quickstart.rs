@@ -1,13 +1,19 @@
-//! Compresses a file with libsnappy inside a sandbox, watches a C function destroy its heap there, and goes on.
+//! Compresses a file with a C library inside a sandbox, watches a C function destroy its heap there, and goes on.
 //!
 //! ```sh
-//! cargo run --release --example quickstart [FILE] [--backend process|direct] [--passports DIR]
+//! cargo run --release --example quickstart -- [FILE] [--backend process|mpk|direct] [--passports DIR]
 //! ```
+//!
+//! Where the backend is not available it says why, and its exit status is 2.
 //!
 //! # Safety
 //! The function that destroys its heap is called only where the sandbox says that it contains faults.
 #![expect(unsafe_code, reason = "calls a C function that misbehaves")]
 
+#[path = "ffi/compression.rs"]
+mod compression;
+#[path = "ffi/lz4.rs"]
+mod lz4;
 #[path = "ffi/snappy.rs"]
 mod snappy;
 
@@ -18,11 +24,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use compression::Library;
 use ringfence::passport::{Holder, OutcomeName, Snapshot};
 use ringfence::{Backend, Fault, Item, Sandbox, Status};
-use snappy::{compress, uncompress};
 
-const USAGE: &str = "usage: quickstart [FILE] [--backend process|direct] [--passports DIR]";
+const USAGE: &str = "usage: quickstart [FILE] [--backend process|mpk|direct] [--passports DIR]";
+const FAILED: u8 = 1;
+const UNAVAILABLE: u8 = 2;
 const CALLS: usize = 9;
 
 fn main() -> ExitCode {
@@ -30,15 +38,18 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quickstart: {error}");
-            ExitCode::FAILURE
+            let is_unavailable = matches!(error.downcast_ref(), Some(ringfence::Error::Unavailable(_)));
+            ExitCode::from(if is_unavailable { UNAVAILABLE } else { FAILED })
         }
     }
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    // Isolates descend from the program as it is here: small, and with one thread.
-    ringfence::early()?;
     let options = Options::read()?;
+    if matches!(options.backend, Backend::Auto | Backend::Process) {
+        // Isolates descend from the program as it is here: small, and with one thread.
+        ringfence::early()?;
+    }
     let plain = match &options.file {
         Some(file) => fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?,
         None => include_bytes!("data/lighthouse_log.txt").to_vec(),
@@ -46,19 +57,20 @@ fn run() -> Result<(), Box<dyn Error>> {
     let sandbox = Sandbox::builder().backend(options.backend).build()?;
     println!("{}", sandbox.guarantees());
 
-    let (packed, packing) = median(|| sandbox.call(compress, &plain[..]))?;
-    let packed = packed.ok_or("libsnappy cannot compress the input")?;
-    let (unpacked, unpacking) = median(|| sandbox.call(uncompress, &packed[..]))?;
+    let library = Library::suiting(&sandbox);
+    let (packed, packing) = median(|| library.compress(&sandbox, &plain))?;
+    let packed = packed.ok_or("the library cannot compress the input")?;
+    let (unpacked, unpacking) = median(|| library.uncompress(&sandbox, &packed))?;
     println!("compress:   {} -> {} bytes in {packing:.1?}", plain.len(), packed.len());
     println!("uncompress: {} -> {} bytes in {unpacking:.1?}", packed.len(), plain.len());
-    println!("(each the median of {CALLS} calls, backend {})", sandbox.backend_name());
+    println!("({}, each the median of {CALLS} calls, backend {})", library.name(), sandbox.backend_name());
     if unpacked.as_ref() != Some(&plain) {
         return Err("the bytes that came back are not those that went in".into());
     }
     println!("bytes equal: yes\n");
 
     crash(&sandbox)?;
-    if sandbox.call(compress, &plain[..])? != Some(packed) {
+    if library.compress(&sandbox, &plain)? != Some(packed) {
         return Err("the result is another one than before".into());
     }
     println!("compressed once more: same result\n");
@@ -82,10 +94,7 @@ fn crash(sandbox: &Sandbox) -> Result<(), Box<dyn Error>> {
     // isolate's own is destroyed.
     let crashed = sandbox.call(|()| unsafe { ringfence_testkit::fixtures::destroy_own_heap() }, ());
     let Err(error) = crashed else { return Err("the heap was destroyed and nothing noticed".into()) };
-    match error.fault() {
-        Some(fault) => print(fault),
-        None => return Err(error.into()),
-    }
+    print(error.fault().ok_or_else(|| format!("the crash did not begin: {error}"))?);
     Ok(())
 }
 
@@ -95,9 +104,7 @@ fn print(fault: &Fault) {
     for line in String::from_utf8_lossy(fault.stderr_tail()).lines() {
         println!("its last words: {line}");
     }
-    // The innermost function that is not in a shared library, as `free` is.
-    let ours = fault.backtrace().frames().iter().find(|frame| frame.object.is_none());
-    if let Some(symbol) = ours.and_then(|frame| frame.symbol.as_deref()) {
+    if let Some(symbol) = fault.backtrace().culprit().and_then(|frame| frame.symbol.as_deref()) {
         println!("it was in: {symbol}");
     }
     println!("backtrace:\n{}\n", fault.backtrace());

@@ -1,11 +1,14 @@
 //! Keeps an SQLite database in a session, crashes the session on purpose, and starts it again.
 //!
 //! ```sh
-//! cargo run --release --example stateful [NAME=AMOUNT]…
+//! cargo run --release --example stateful -- [NAME=AMOUNT]… [--backend process|mpk|direct]
 //! ```
 //!
+//! SQLite writes variables of its own, which are memory of the program: a domain of the MPK backend ends at the first of them, and says so.
+//! Where the backend is not available it says why, and its exit status is 2.
+//!
 //! # Safety
-//! The function that crashes is called in a session of the process backend only.
+//! The function that crashes is called only where the sandbox says that it contains faults.
 #![expect(unsafe_code, reason = "calls a C function that crashes")]
 
 #[path = "ffi/sqlite.rs"]
@@ -15,8 +18,14 @@ use std::env;
 use std::error::Error;
 use std::process::ExitCode;
 
-use ringfence::{Sandbox, Session};
+use ringfence::{Backend, FaultKind, Item, Sandbox, Session, Status};
 
+/// Names and amounts.
+type Rows = Vec<(String, i64)>;
+
+const USAGE: &str = "usage: stateful [NAME=AMOUNT]… [--backend process|mpk|direct]";
+const FAILED: u8 = 1;
+const UNAVAILABLE: u8 = 2;
 const TABLE: &str = "CREATE TABLE stock (name TEXT NOT NULL, amount INTEGER NOT NULL)";
 
 fn main() -> ExitCode {
@@ -24,23 +33,30 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stateful: {error}");
-            ExitCode::FAILURE
+            let is_unavailable = matches!(error.downcast_ref(), Some(ringfence::Error::Unavailable(_)));
+            ExitCode::from(if is_unavailable { UNAVAILABLE } else { FAILED })
         }
     }
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    // Isolates descend from the program as it is here: small, and with one thread.
-    ringfence::early()?;
-    let rows = rows()?;
-    let sandbox = Sandbox::process()?;
+    let (rows, backend) = options()?;
+    if matches!(backend, Backend::Auto | Backend::Process) {
+        // Isolates descend from the program as it is here: small, and with one thread.
+        ringfence::early()?;
+    }
+    let sandbox = Sandbox::builder().backend(backend).build()?;
 
     // One isolate. What a call leaves behind, here a database, is there for the next.
     let mut session = sandbox.session()?;
     fill(&mut session, &rows)?;
     print_totals(&mut session)?;
 
-    // SAFETY: a session of the process backend is a process of its own; the crash ends that process and nothing else.
+    if sandbox.guarantees().status(Item::FaultContainment) != Status::Enforced {
+        println!("this backend contains no faults, so the crash is left out");
+        return Ok(());
+    }
+    // SAFETY: it runs in an isolate that contains faults, as checked above: the crash ends that isolate and nothing else.
     match session.call(|()| unsafe { ringfence_testkit::fixtures::null_write() }, ()) {
         Ok(()) => return Err("a write to address 0 succeeded".into()),
         Err(error) => println!("fault: {}", error.fault().ok_or("the crash did not begin")?),
@@ -62,7 +78,13 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn fill(session: &mut Session, rows: &[(String, i64)]) -> Result<(), Box<dyn Error>> {
-    session.call(sqlite::open, ())??;
+    let opened = session.call(sqlite::open, ());
+    if let Err(error) = &opened
+        && error.fault().is_some_and(|fault| fault.kind() == &FaultKind::KeyViolation)
+    {
+        return Err(format!("SQLite writes variables of its own, and a domain cannot: {error}").into());
+    }
+    opened??;
     session.call(sqlite::execute, TABLE)??;
     for (name, amount) in rows {
         session.call(sqlite::insert, (name.as_str(), *amount))??;
@@ -79,21 +101,23 @@ fn print_totals(session: &mut Session) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The rows of the command line, or a few of our own.
-fn rows() -> Result<Vec<(String, i64)>, String> {
-    let arguments: Vec<_> = env::args_os().skip(1).collect();
-    if arguments.is_empty() {
-        let rows = [("oil", 40), ("wicks", 12), ("oil", 25), ("glass", 2)];
-        return Ok(rows.map(|(name, amount)| (name.to_owned(), amount)).to_vec());
+/// The rows of the command line, or a few of our own; and the backend.
+fn options() -> Result<(Rows, Backend), Box<dyn Error>> {
+    let (mut rows, mut backend) = (Rows::new(), Backend::Process);
+    let mut arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        if argument == "--backend" {
+            let name = arguments.next().ok_or_else(|| format!("--backend needs a value; {USAGE}"))?;
+            backend = name.parse()?;
+            continue;
+        }
+        let row = argument.split_once('=').and_then(|(name, amount)| Some((name, amount.parse().ok()?)));
+        let (name, amount) = row.ok_or_else(|| format!("{argument}: not a row; {USAGE}"))?;
+        rows.push((name.to_owned(), amount));
     }
-    let row = |argument: &std::ffi::OsString| {
-        let (name, amount) = argument.to_str()?.split_once('=')?;
-        Some((name.to_owned(), amount.parse().ok()?))
-    };
-    let parsed = arguments.iter().map(|argument| {
-        row(argument).ok_or_else(|| {
-            format!("{}: not a row; usage: stateful [NAME=AMOUNT]…", argument.to_string_lossy())
-        })
-    });
-    parsed.collect()
+    if rows.is_empty() {
+        let some = [("oil", 40), ("wicks", 12), ("oil", 25), ("glass", 2)];
+        rows = some.map(|(name, amount)| (name.to_owned(), amount)).to_vec();
+    }
+    Ok((rows, backend))
 }

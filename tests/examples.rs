@@ -1,4 +1,5 @@
-//! The examples do what they say, as programs of their own: what they print, what they leave behind and how they end.
+//! The examples do what they say, as programs of their own: what they print, what they leave behind and how they end. With the MPK backend
+//! they run where there are protection keys, as a program of `cargo xtask guest test`.
 //!
 //! `cargo test` builds them beside this test; `cargo test --test examples` takes them as they were built last.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
@@ -74,6 +75,7 @@ fn quickstart_compresses_survives_and_leaves_passports() {
     let output = run("quickstart", &folder, &[]);
     let out = printed(&output);
     assert_line(out, "backend: process");
+    assert!(out.contains("(libsnappy, each the median of 9 calls, backend process)"), "{out}");
     assert_line(out, "bytes equal: yes");
     assert_line(out, "it was in: destroy_own_heap");
     let (_, backtrace) = out.split_once("backtrace:\n").unwrap();
@@ -98,6 +100,28 @@ fn quickstart_leaves_the_crash_out_where_nothing_contains_it() {
     assert_line(out, "bytes equal: yes");
     assert_line(out, "this backend contains no faults, so the crash is left out");
     assert_eq!(faulted(&passports(&folder.join("here"))), 0);
+}
+
+/// What this machine cannot give is an error that names the reason, and nothing else is tried in its place.
+#[test]
+fn a_backend_that_is_not_there_has_a_status_of_its_own() {
+    let folder = folder("mpk");
+    for example in ["quickstart", "stateful"] {
+        let output = run(example, &folder, &[&"--backend", &"mpk"]);
+        let err = text(&output.stderr);
+        match output.status.code() {
+            // Where there are protection keys: SQLite writes variables of its own.
+            Some(0) => assert_eq!(example, "quickstart"),
+            Some(1) => assert!(err.starts_with("stateful: SQLite writes variables of its own"), "{err}"),
+            Some(2) => {
+                let start = format!("{example}: backend mpk is not available: ");
+                let reason = err.strip_prefix(&start).unwrap_or_default().trim_end();
+                assert!(!reason.is_empty() && reason.lines().count() == 1, "{err}");
+                assert_eq!(text(&output.stdout), "");
+            }
+            other => panic!("{example} ended with {other:?}: {err}"),
+        }
+    }
 }
 
 #[test]
@@ -173,10 +197,25 @@ inserted 3 rows
 }
 
 #[test]
+fn stateful_leaves_the_crash_out_where_nothing_contains_it() {
+    let output = run("stateful", &folder("stateful_direct"), &[&"a=1", &"--backend", &"direct", &"a=2"]);
+    let expected = "\
+inserted 2 rows
+  a              2 rows,      3 in all
+
+this backend contains no faults, so the crash is left out
+";
+    assert_eq!(printed(&output), expected);
+}
+
+#[test]
 fn stateful_has_rows_of_its_own_and_refuses_what_is_no_row() {
     let folder = folder("rows");
     let output = run("stateful", &folder, &[]);
     assert_line(printed(&output), "  oil            2 rows,     65 in all");
     let output = run("stateful", &folder, &[&"oil"]);
-    assert_eq!(complaint(&output), "stateful: oil: not a row; usage: stateful [NAME=AMOUNT]…");
+    let usage = "usage: stateful [NAME=AMOUNT]… [--backend process|mpk|direct]";
+    assert_eq!(complaint(&output), format!("stateful: oil: not a row; {usage}"));
+    let output = run("stateful", &folder, &[&"--backend"]);
+    assert_eq!(complaint(&output), format!("stateful: --backend needs a value; {usage}"));
 }

@@ -3,7 +3,7 @@
 //! The signal entry finds the control block from the stack pointer, so blocks are aligned to their size and lie in one range.
 //!
 //! ```text
-//! 0        4 KiB   8 KiB         40 KiB  44 KiB          108 KiB  128 KiB
+//! 0         4 KiB   8 KiB          40 KiB  44 KiB          500 KiB  512 KiB
 //! │ control │ guard │ signal stack │ guard │ handler stack │ guard │
 //! ```
 //!
@@ -25,14 +25,14 @@ use crate::region::{PAGE_BYTES, non_zero};
 /// The start of the range; zero before it is reserved.
 pub(crate) static ARENA: AtomicU64 = AtomicU64::new(0);
 /// Bytes of one thread's block.
-pub(crate) const BLOCK_BYTES: usize = 128 << 10;
+pub(crate) const BLOCK_BYTES: usize = 512 << 10;
 /// Threads that may have entered domains and still live.
-const BLOCKS: usize = 4096;
+const BLOCKS: usize = 2048;
 /// Bytes of the range.
 pub(crate) const ARENA_BYTES: usize = BLOCKS * BLOCK_BYTES;
 
 const SIGNAL_STACK: Range<usize> = 8 << 10..40 << 10;
-const HANDLER_STACK: Range<usize> = 44 << 10..108 << 10;
+const HANDLER_STACK: Range<usize> = 44 << 10..500 << 10;
 
 /// Bytes the kernel may put a signal frame in.
 pub(crate) const SIGNAL_STACK_BYTES: usize = SIGNAL_STACK.end - SIGNAL_STACK.start;
@@ -102,6 +102,12 @@ impl Block {
         // SAFETY: the page is mapped, readable and writable for the life of the process, aligned beyond what is asked for; zeroes, and
         // whatever an earlier owner left, are a value of atomics.
         unsafe { self.start.cast::<Control>().as_ref() }
+    }
+
+    /// The addresses of the signal stack.
+    pub(crate) fn signal_stack_addresses(self) -> Range<u64> {
+        let start = self.start.as_ptr() as u64;
+        start + SIGNAL_STACK.start as u64..start + SIGNAL_STACK.end as u64
     }
 
     /// The lowest address of the signal stack.

@@ -4,6 +4,7 @@
 //! Raw access to the frame of a signal that is being handled, on a stack that only this thread's kernel entry writes.
 #![expect(unsafe_code, reason = "reads and writes a signal frame")]
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{c_void, siginfo_t, ucontext_t};
@@ -29,6 +30,13 @@ impl Context {
     /// The pointer is what the kernel gave to the handler that is running, and is not used elsewhere meanwhile.
     pub(crate) unsafe fn new(context: *mut ucontext_t) -> Self {
         Self { context }
+    }
+
+    /// Whether the extended state lies where the kernel puts it.
+    pub(crate) fn is_within(&self, stack: &Range<u64>) -> bool {
+        let offset = u64::from(RIGHTS_OFFSET.load(Ordering::Relaxed));
+        let state = self.extended_state() as u64;
+        stack.contains(&state) && state.checked_add(offset).is_some_and(|place| stack.contains(&place))
     }
 
     fn place(&self, register: i32) -> *mut i64 {

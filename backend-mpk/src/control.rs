@@ -57,6 +57,8 @@ pub(crate) struct Control {
     pub(crate) signal_stack_key: AtomicU32,
     /// The thread's number.
     pub(crate) thread: AtomicI32,
+    /// Handlers of the program's that this thread is in.
+    pub(crate) handling: AtomicU32,
     /// The number of the crossing under way, or of the last one.
     pub(crate) crossing: AtomicU64,
     /// The crossing that has to end, written by the watchdog.
@@ -87,6 +89,11 @@ impl Control {
     /// Whether the thread is inside a domain.
     pub(crate) fn is_inside(&self) -> bool {
         self.inside.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether it can go inside now: it is not there, and in no signal handler, where the kernel has signals blocked that a fault inside needs.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.is_inside() && self.handling.load(Ordering::Relaxed) == 0
     }
 
     /// Its own address.

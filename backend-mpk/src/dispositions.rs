@@ -17,8 +17,12 @@ use ringfence_core::Error;
 use crate::gate::places;
 
 /// Raised by an instruction; always ours.
-const OF_THE_CODE: [c_int; 6] =
+pub(crate) const OF_THE_CODE: [c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+/// Raised by system calls that are made for code inside.
+const OF_THE_CALLS: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+/// What the handler of a child's end may have been installed with beside what all of ours have.
+const KEPT_FLAGS: c_int = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
 /// One more than the highest signal.
 const SIGNALS: usize = 65;
 
@@ -35,7 +39,8 @@ pub(crate) fn install(watchdog: c_int) -> Result<(), Error> {
     for signal in 1..SIGNALS as c_int {
         let Some(current) = current(signal) else { continue };
         let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&current.sa_sigaction);
-        if handled || OF_THE_CODE.contains(&signal) || signal == watchdog {
+        let of_the_calls = OF_THE_CALLS.contains(&signal) && current.sa_sigaction == libc::SIG_DFL;
+        if handled || of_the_calls || OF_THE_CODE.contains(&signal) || signal == watchdog {
             put_before(signal, current)?;
         }
     }
@@ -66,7 +71,10 @@ fn put_before(signal: c_int, previous: sigaction) -> Result<(), Error> {
     slot.get_or_init(|| previous);
     let mut ours = previous;
     ours.sa_sigaction = places::signal();
-    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | (previous.sa_flags & libc::SA_RESTART);
+    let handled = previous.sa_sigaction != libc::SIG_DFL;
+    // A call that our own signals interrupt goes on.
+    let kept = if handled { previous.sa_flags & KEPT_FLAGS } else { libc::SA_RESTART };
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | kept;
     // SAFETY: fills a local.
     unsafe { libc::sigfillset(&raw mut ours.sa_mask) };
     // SAFETY: the entry is a handler for any signal on any thread, and stays in memory for the life of the process.
@@ -74,15 +82,33 @@ fn put_before(signal: c_int, previous: sigaction) -> Result<(), Error> {
     Errno::result(set).map(drop).map_err(|errno| Error::os("install a signal handler", errno))
 }
 
+/// Whom a signal met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The program's own code, which may have raised it.
+    Here,
+    /// Code inside, which has not: it is the program's, or a system call's made for the code inside.
+    Elsewhere,
+}
+
 /// Does what the program had said for a signal.
 ///
 /// # Safety
 /// In a handler, with the pointers the kernel gave, the host's FS and rights, on a stack of the host.
-pub(crate) unsafe fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut ucontext_t) {
+pub(crate) unsafe fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut ucontext_t, origin: Origin) {
     let slot = usize::try_from(signal).ok().and_then(|index| PREVIOUS.get(index));
     let Some(action) = slot.and_then(OnceLock::get) else { return };
     match action.sa_sigaction {
+        // Raised by an instruction it is not ignored: it would be raised for ever.
+        libc::SIG_IGN if OF_THE_CODE.contains(&signal) && origin == Origin::Here => {
+            // SAFETY: the kernel's, readable.
+            if unsafe { (*info).si_code } > 0 {
+                default(signal);
+            }
+        }
         libc::SIG_IGN => {}
+        // The call answers with an error.
+        libc::SIG_DFL if OF_THE_CALLS.contains(&signal) && origin == Origin::Elsewhere => {}
         libc::SIG_DFL => default(signal),
         handler if action.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: installed by the program as a handler of three arguments.

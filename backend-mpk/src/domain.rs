@@ -128,8 +128,8 @@ impl Domain {
 
     /// Goes inside.
     fn cross(&mut self, control: &'static Control, work: &Work<'_>) -> Result<Crossed, Error> {
-        if control.is_inside() {
-            let reason = "this thread is inside a domain already";
+        if !control.is_free() {
+            let reason = "this thread is inside a domain already, or in a signal handler";
             return Err(Unavailable::backend(NAME, reason).into());
         }
         let key = self.tenant.key();

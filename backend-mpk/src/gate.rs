@@ -23,7 +23,6 @@ global_asm!(
     DOMAIN_RSP = const offset_of!(Control, domain_rsp),
     ARGUMENT = const offset_of!(Control, argument),
     INSIDE = const offset_of!(Control, inside),
-    FRAME = const offset_of!(Control, frame),
     HANDLER_RSP = const offset_of!(Control, handler_rsp),
     RESUME_RAX = const offset_of!(Control, resume_rax),
     RESUME_RCX = const offset_of!(Control, resume_rcx),
@@ -103,8 +102,8 @@ pub(crate) fn rights_now() -> u32 {
     let value: u32;
     // SAFETY: keys are in use, so the instruction is there; it reads a register.
     unsafe {
-        asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags))
-    };
+        asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags));
+    }
     value
 }
 

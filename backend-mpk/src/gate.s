@@ -24,6 +24,22 @@
 82:
     .endm
 
+// After a write of gs: code inside, which key 0 is closed to for stores, must not have jumped to it. Clobbers eax, ecx, edx.
+    .macro only_the_host
+    xor     ecx, ecx
+    rdpkru
+    test    al, 2
+    jz      89f
+    ud2
+89:
+    .endm
+
+// The third and fourth argument: siginfo and ucontext, where the kernel puts them in a frame (struct rt_sigframe), not where registers say.
+    .macro frame_parts
+    lea     rdx, [rbx + 312]
+    lea     rcx, [rbx + 8]
+    .endm
+
     .text
     .balign 64
 
@@ -60,8 +76,10 @@ ringfence_mpk_gate:
     rdpkru
     and     eax, [rip + {OPEN}]
     mov     [rdi + {HOST_PKRU}], eax
-    mov     qword ptr [rdi + {INSIDE}], 1
+    // In this order: whoever is inside has its own block in gs.
     wrgsbase rdi
+    only_the_host
+    mov     qword ptr [rdi + {INSIDE}], 1
     mov     rsp, [rdi + {DOMAIN_RSP}]
     mov     rdi, [rdi + {ARGUMENT}]
     xor     ebx, ebx
@@ -84,9 +102,6 @@ ringfence_mpk_gate:
 ringfence_mpk_resume:
     mov     al, gs:[{RESUME_SELECTOR}]
     mov     gs:[{SELECTOR}], al
-    // A frame of an earlier signal must not be taken for a new one.
-    mov     rax, gs:[{FRAME}]
-    mov     qword ptr [rax], 0
     mov     rax, gs:[{DOMAIN_FS}]
     wrfsbase rax
     mov     ecx, 0
@@ -147,6 +162,7 @@ ringfence_mpk_exit:
 ringfence_mpk_exit_end:
     xor     ecx, ecx
     wrgsbase rcx
+    only_the_host
     fninit
     fldcw   [rsp + 4]
     ldmxcsr [rsp]
@@ -218,8 +234,6 @@ ringfence_mpk_signal:
     cmp     rax, {ARENA_BYTES}
     jae     {on_other_stack}
     mov     r12, rdi
-    mov     r13, rsi
-    mov     r14, rdx
     xor     ecx, ecx
     xor     edx, edx
     mov     eax, [rip + {OPEN}]
@@ -236,14 +250,21 @@ ringfence_mpk_signal:
     mov     rbx, rsp
     mov     r15, rsp
     and     r15, -{BLOCK_BYTES}
+    // A thread that is inside has its own block in gs, any other thread zero, or its own block on the last steps of the way out.
+    rdgsbase rax
+    cmp     rax, r15
+    je      90f
+    test    rax, rax
+    jnz     87f
+    cmp     qword ptr [r15 + {INSIDE}], 0
+    jne     87f
+90:
     mov     rsp, [r15 + {HANDLER_RSP}]
     // The kernel clears DF and TF for a handler, but not AC.
     push    2
     popfq
     mov     rdi, r15
     mov     rsi, r12
-    mov     rdx, r13
-    mov     rcx, r14
     mov     r8, rbx
     cmp     qword ptr [r15 + {INSIDE}], 0
     je      86f
@@ -253,14 +274,22 @@ ringfence_mpk_signal:
     rdgsbase r9
     xor     eax, eax
     wrgsbase rax
+    only_the_host
+    frame_parts
     call    {on_signal_inside}
     wrgsbase rax
-    mov     rsp, rbx
-    ret
+    only_the_host
+    jmp     91f
 86:
+    frame_parts
     call    {on_signal_outside}
-    mov     rsp, rbx
-    ret
+91:
+    // The mark of a frame that has been used. Until the kernel writes another one a jump here is told from a signal.
+    mov     qword ptr [rbx], 0
+    lea     rsp, [rbx + 8]
+    // rt_sigreturn
+    mov     eax, 15
+    syscall
 87:
     ud2
     .cfi_endproc
@@ -273,6 +302,7 @@ ringfence_mpk_signal:
 ringfence_mpk_abandon:
     .cfi_startproc
     wrgsbase rdi
+    only_the_host
     mov     r14d, 1
     jmp     ringfence_mpk_resume
     .cfi_endproc

@@ -103,12 +103,14 @@ impl Tenant {
             && let Err(error) = evicted.park()
         {
             seat.store(LOST, Ordering::SeqCst);
+            RELEASED.notify_one();
             return Err(error);
         }
         if let Err(error) = self.region.tag(key) {
             // Some of its pages may carry the key by now.
             let parked = self.region.park();
             seat.store(if parked.is_ok() { 0 } else { LOST }, Ordering::SeqCst);
+            RELEASED.notify_one();
             return Err(error);
         }
         *tenant = Some(Arc::clone(&self.region));
@@ -150,6 +152,18 @@ impl Drop for Tenant {
             RELEASED.notify_one();
         }
     }
+}
+
+/// Has a key from the kernel, if there is none yet.
+///
+/// # Errors
+/// That none can be had.
+pub(crate) fn have_one() -> Result<(), Error> {
+    let mut pool = lock();
+    if pool.ours == 0 {
+        pool.vacant()?;
+    }
+    Ok(())
 }
 
 impl Pool {

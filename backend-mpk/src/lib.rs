@@ -16,6 +16,9 @@
 mod arena;
 mod autopsy;
 mod backend;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod clock;
 mod context;
 mod control;

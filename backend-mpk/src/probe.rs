@@ -2,17 +2,21 @@
 //!
 //! # Safety
 //! Forks once. The child tries the backend and ends without returning.
-#![expect(unsafe_code, reason = "fork, and _exit in the child")]
+#![expect(unsafe_code, reason = "fork, _exit in the child, and qsort")]
 
 use std::alloc::{Layout, handle_alloc_error};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
 use ringfence_core::fault::{Fault, FaultKind};
 use ringfence_core::{Config, Error, Limits, Sandbox, Unavailable, origin};
 use ringfence_passport::Tracker;
@@ -23,7 +27,7 @@ use crate::arena::SIGNAL_STACK_BYTES;
 use crate::backend::Mpk;
 use crate::machine::{self, Vectors};
 use crate::signal::KEY_ERROR;
-use crate::{clock, context, control, dispositions, gate, job, trap, watchdog, words};
+use crate::{clock, context, control, dispositions, gate, job, keys, trap, watchdog, words};
 
 /// That domains work here.
 #[derive(Debug)]
@@ -55,6 +59,7 @@ pub(crate) fn platform() -> Result<&'static Platform, Error> {
     let platform = examine().inspect_err(|unavailable| *refused = Some(unavailable.clone()))?;
     origin::mark()?;
     let platform = PLATFORM_BEING_TRIED.get_or_init(|| platform);
+    keys::have_one()?;
     try_in_child(platform)?;
     prepare()?;
     // What is planted is no news to anybody.
@@ -117,11 +122,23 @@ fn prepare() -> Result<(), Error> {
             }));
         });
     }
+    sort_once();
     // The standard library's cache of processor features; the unwinder's tables and its lazily bound functions.
     std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
     let unwound = panic::catch_unwind(AssertUnwindSafe(|| panic::resume_unwind(Box::new(()))));
     std::hint::black_box(unwound.is_err());
     Ok(())
+}
+
+/// glibc's `qsort` asks for the memory there is, and keeps the answer, when it is first given more than a kilobyte.
+fn sort_once() {
+    extern "C" fn equal(_: *const libc::c_void, _: *const libc::c_void) -> libc::c_int {
+        0
+    }
+    let mut words = [0_u64; 256];
+    // SAFETY: so many words of this size; a comparison that finds all equal is one.
+    unsafe { libc::qsort(words.as_mut_ptr().cast(), words.len(), size_of::<u64>(), Some(equal)) };
+    std::hint::black_box(words);
 }
 
 fn trial_sandbox(platform: &'static Platform, wall: Duration) -> Result<Sandbox, Error> {
@@ -172,22 +189,33 @@ fn learn(
 
 /// Tries everything a domain stands on where nothing can be harmed.
 fn try_in_child(platform: &'static Platform) -> Result<(), Error> {
+    let (verdict, verdict_of_child) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
+        .map_err(|errno| Error::os("open a pipe for the trial", errno))?;
     // SAFETY: the child uses what a fork of a threaded program may use with glibc (memory, threads of its own), takes no lock that a thread of
     // the parent can hold but the loader's and the allocator's, which glibc carries over, and ends by `_exit`.
     match unsafe { fork() }.map_err(|errno| Error::os("fork a child to try domains in", errno))? {
         ForkResult::Child => {
             let tried = with_default(NoSubscriber::new(), || trial(platform));
-            let code = tried.map_or_else(|step| step as i32, |()| 0);
+            let code = tried.map_or_else(|step| step as u8, |()| 0);
+            // Without it the parent takes the child for dead, which it then is.
+            let _ = nix::unistd::write(&verdict_of_child, &[code]);
             // SAFETY: ends the child.
-            unsafe { libc::_exit(code) }
+            unsafe { libc::_exit(0) }
         }
-        ForkResult::Parent { child } => judge(child),
+        ForkResult::Parent { child } => {
+            drop(verdict_of_child);
+            let judged = judge(verdict);
+            // It may have been reaped already: by the kernel, where the program ignores SIGCHLD, or by the program.
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, None);
+            judged
+        }
     }
 }
 
-/// The steps of the trial, by the status a child ends with.
+/// The steps of the trial, by the byte a child says it with.
 #[derive(Debug, Clone, Copy)]
-#[repr(i32)]
+#[repr(u8)]
 enum Step {
     Build = 1,
     Cross = 2,
@@ -198,16 +226,16 @@ enum Step {
 }
 
 impl Step {
-    fn what_failed(code: i32) -> &'static str {
+    fn what_failed(code: u8) -> &'static str {
         match code {
-            code if code == Self::Build as i32 => "no domain could be made",
-            code if code == Self::Cross as i32 => "a domain did not give its value",
-            code if code == Self::Store as i32 => {
+            code if code == Self::Build as u8 => "no domain could be made",
+            code if code == Self::Cross as u8 => "a domain did not give its value",
+            code if code == Self::Store as u8 => {
                 "a store from inside to the program's memory was not refused"
             }
-            code if code == Self::Rights as i32 => "the rights after a crossing were not those before",
-            code if code == Self::Preempted as i32 => "a domain did not survive being preempted",
-            code if code == Self::Timeout as i32 => "a domain that ran on was not ended",
+            code if code == Self::Rights as u8 => "the rights after a crossing were not those before",
+            code if code == Self::Preempted as u8 => "a domain did not survive being preempted",
+            code if code == Self::Timeout as u8 => "a domain that ran on was not ended",
             _ => "it ended in an unforeseen way",
         }
     }
@@ -260,23 +288,26 @@ fn trial(platform: &'static Platform) -> Result<(), Step> {
     Ok(())
 }
 
-fn judge(child: Pid) -> Result<(), Error> {
-    let start = std::time::Instant::now();
-    loop {
-        let status = waitpid(child, Some(WaitPidFlag::WNOHANG))
-            .map_err(|errno| Error::os("wait for the trial", errno))?;
-        let failed = |what: String| Err(unavailable(format!("the trial of a domain failed: {what}")).into());
-        match status {
-            WaitStatus::Exited(_, 0) => return Ok(()),
-            WaitStatus::Exited(_, code) => return failed(Step::what_failed(code).to_owned()),
-            WaitStatus::Signaled(_, signal, _) => return failed(format!("its process died of {signal}")),
-            _ if start.elapsed() > PATIENCE => {
-                // It has had its time; whether it can still be killed does not change the answer.
-                let _ = kill(child, Signal::SIGKILL);
-                let _ = waitpid(child, None);
-                return failed("it hung".to_owned());
-            }
-            _ => std::thread::sleep(Duration::from_millis(1)),
+/// Waits for the child's verdict.
+fn judge(verdict: OwnedFd) -> Result<(), Error> {
+    let failed = |what: &str| Err(unavailable(format!("the trial of a domain failed: {what}")).into());
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    let mut waited = [PollFd::new(verdict.as_fd(), PollFlags::POLLIN)];
+    let ready = loop {
+        match poll(&mut waited, patience) {
+            // Begun again with the whole patience: a program whose signals never stop waits longer for a child that hangs.
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::os("wait for the trial", errno)),
+            Ok(ready) => break ready,
         }
+    };
+    let mut code = [0];
+    match ready {
+        0 => failed("it hung"),
+        _ => match nix::unistd::read(&verdict, &mut code) {
+            Ok(1) if code == [0] => Ok(()),
+            Ok(1) => failed(Step::what_failed(code[0])),
+            _ => failed("its process died"),
+        },
     }
 }

@@ -55,8 +55,10 @@ pub(crate) struct Region {
     start: NonNull<u8>,
     bytes: NonZeroUsize,
     parts: [Range<usize>; PARTS.len()],
-    /// Whether the far ends are in use.
+    /// Whether the far ends may be in use.
     grown: AtomicBool,
+    /// Whether they can be touched.
+    usable: AtomicBool,
 }
 
 // SAFETY: a region is an address range; the kernel lets any thread of the process use, retag and unmap it.
@@ -83,7 +85,8 @@ impl Region {
         // SAFETY: no address is asked for, so no existing mapping is touched.
         let start = unsafe { mmap_anonymous(None, bytes, ProtFlags::PROT_NONE, flags) };
         let start = start.map_err(|errno| Error::os("reserve a domain's memory", errno))?.cast();
-        let region = Self { start, bytes, parts, grown: AtomicBool::new(false) };
+        let region =
+            Self { start, bytes, parts, grown: AtomicBool::new(false), usable: AtomicBool::new(false) };
         // SAFETY: the range is this value's own; children get nothing of it, which nobody relies on.
         let kept = unsafe { madvise(start.cast(), bytes.get(), MmapAdvise::MADV_DONTFORK) };
         kept.map_err(|errno| Error::os("keep a domain's memory from children", errno))?;
@@ -130,13 +133,15 @@ impl Region {
     /// Makes the far ends of stack and heap usable, if they are not. Whether they are.
     pub(crate) fn grow(&self, key: u32) -> bool {
         if self.has_grown() {
-            return true;
+            return self.usable.load(Ordering::SeqCst);
         }
         // Before the pages are usable: from here on they are wiped, and lose the key with the others.
         self.grown.store(true, Ordering::SeqCst);
         let usable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let mut far = self.far().into_iter().filter(|far| !far.is_empty());
-        far.all(|far| protect(self.at(far.start), far.end - far.start, usable, key).is_ok())
+        let is_usable = far.all(|far| protect(self.at(far.start), far.end - far.start, usable, key).is_ok());
+        self.usable.store(is_usable, Ordering::SeqCst);
+        is_usable
     }
 
     fn has_grown(&self) -> bool {
@@ -165,13 +170,18 @@ impl Region {
             protect(start, bytes, ProtFlags::PROT_NONE, 0)
                 .map_err(|errno| Error::os("close the far end of a domain's memory", errno))?;
         }
+        self.usable.store(false, Ordering::SeqCst);
         self.grown.store(false, Ordering::SeqCst);
         Ok(())
     }
 
     /// The addresses of the stack that can be read.
     pub(crate) fn usable_stack(&self) -> Range<usize> {
-        let usable = if self.has_grown() { self.range(Part::Stack).clone() } else { self.near_stack() };
+        let usable = if self.usable.load(Ordering::SeqCst) {
+            self.range(Part::Stack).clone()
+        } else {
+            self.near_stack()
+        };
         let start = self.start.as_ptr().addr();
         start + usable.start..start + usable.end
     }

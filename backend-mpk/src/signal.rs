@@ -12,9 +12,10 @@ use std::sync::atomic::Ordering;
 
 use libc::{REG_EFL, REG_R14, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, siginfo_t, ucontext_t};
 
+use crate::arena::Block;
 use crate::context::{Context, Info};
 use crate::control::{Control, rights};
-use crate::dispositions;
+use crate::dispositions::{self, Origin};
 use crate::gate::{self, places};
 use crate::record::Ending;
 use crate::region::Region;
@@ -48,22 +49,22 @@ enum Next {
 
 /// A signal of a thread that is inside. Gives the gs that the interrupted code goes on with.
 pub(crate) extern "C" fn on_signal_inside(
-    control: &Control,
+    control: &'static Control,
     signal: i32,
     info: *mut siginfo_t,
     context: *mut ucontext_t,
     frame: u64,
     gs: u64,
 ) -> u64 {
-    if !is_fresh(control, frame) {
+    // SAFETY: the pointers lead into this thread's signal stack, where there is room for both.
+    let mut saved = unsafe { Context::new(context) };
+    if !is_fresh(control, frame, &saved) {
         control.record.end(Ending::Forged);
         control.resume_rip.store(places::exit(), Ordering::Relaxed);
         // SAFETY: the thread is inside, and leaves by the way out.
         unsafe { gate::abandon(control) }
     }
     // SAFETY: the kernel wrote this frame for the signal that is being handled: it is fresh.
-    let mut saved = unsafe { Context::new(context) };
-    // SAFETY: as above.
     let told = unsafe { Info::new(info) };
     let rip = saved.get(REG_RIP);
     let next = if is_of_the_code(signal, told) {
@@ -82,8 +83,10 @@ pub(crate) extern "C" fn on_signal_inside(
             undisturbed(control, rip, gs)
         }
     } else {
-        // SAFETY: the pointers are the kernel's, as above.
-        unsafe { dispositions::pass_on(signal, info, context) };
+        handle(control, || {
+            // SAFETY: the pointers are the kernel's, as above.
+            unsafe { dispositions::pass_on(signal, info, context, Origin::Elsewhere) };
+        });
         undisturbed(control, rip, gs)
     };
     go_on(control, &mut saved, &next)
@@ -114,11 +117,15 @@ fn go_on(control: &Control, saved: &mut Context, next: &Next) -> u64 {
     control.address()
 }
 
-/// Whether the kernel has written a frame since the thread was last sent inside. A jump to the signal entry finds the mark that the resume stub
-/// left, or is not where the kernel puts frames.
-fn is_fresh(control: &Control, frame: u64) -> bool {
-    // SAFETY: the place is in the thread's signal stack, which is mapped and readable to the host.
-    frame == control.frame.load(Ordering::Relaxed) && unsafe { (frame as *const u64).read_volatile() } != 0
+/// Whether the kernel has written a frame since the last one was used. A jump to the signal entry finds the mark that the entry leaves in a frame when
+/// it is done with it, or is not where the kernel puts frames.
+fn is_fresh(control: &'static Control, frame: u64, saved: &Context) -> bool {
+    let stack = Block::of(control).signal_stack_addresses();
+    frame == control.frame.load(Ordering::Relaxed)
+        && stack.contains(&frame)
+        // SAFETY: the place is in the thread's signal stack, which is mapped and readable to the host.
+        && unsafe { (frame as *const u64).read_volatile() } != 0
+        && saved.is_within(&stack)
 }
 
 /// Whether the interrupted instruction raised the signal itself; not a timer, nor another process.
@@ -234,17 +241,29 @@ pub(crate) extern "C" fn on_signal_outside(
 ) {
     if signal == watchdog::signal() {
         // Sent by the thread to itself, to see where frames go; or too late.
-        control.frame.store(frame, Ordering::Relaxed);
+        if control.frame.load(Ordering::Relaxed) == 0 {
+            control.frame.store(frame, Ordering::Relaxed);
+        }
         return;
     }
-    // SAFETY: the pointers are the kernel's.
-    unsafe { dispositions::pass_on(signal, info, context) };
+    handle(control, || {
+        // SAFETY: the pointers are the kernel's.
+        unsafe { dispositions::pass_on(signal, info, context, Origin::Here) };
+    });
+}
+
+/// Keeps the thread from going inside meanwhile.
+fn handle(control: &Control, handler: impl FnOnce()) {
+    let handling = control.handling.load(Ordering::Relaxed);
+    control.handling.store(handling + 1, Ordering::Relaxed);
+    handler();
+    control.handling.store(handling, Ordering::Relaxed);
 }
 
 /// A signal of a thread that is on none of our stacks.
 pub(crate) extern "C" fn on_other_stack(signal: i32, info: *mut siginfo_t, context: *mut ucontext_t) {
     if signal != watchdog::signal() {
         // SAFETY: the pointers are the kernel's.
-        unsafe { dispositions::pass_on(signal, info, context) };
+        unsafe { dispositions::pass_on(signal, info, context, Origin::Here) };
     }
 }

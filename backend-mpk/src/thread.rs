@@ -18,13 +18,14 @@ use libc::stack_t;
 use nix::errno::Errno;
 use nix::sys::mman::ProtFlags;
 use ringfence_core::{Error, Unavailable};
+use ringfence_shim::bit_of;
 
 use crate::NAME;
 use crate::arena::{Block, SIGNAL_STACK_BYTES};
 use crate::control::{Control, KEYS, OPEN, selector};
 use crate::gate;
 use crate::region;
-use crate::{tls, watchdog};
+use crate::{dispositions, tls, watchdog};
 
 /// The kernel disarms the stack while a handler runs, so a handler's frame always lies at the same place (`sigaltstack(2)`).
 const SS_AUTODISARM: i32 = 1 << 31;
@@ -87,6 +88,7 @@ fn prepare() -> Result<&'static Control, Error> {
 
 fn settle_in(block: Block, control: &'static Control) -> Result<(), Error> {
     control.inside.store(0, Ordering::Relaxed);
+    control.handling.store(0, Ordering::Relaxed);
     control.selector.store(selector::ALLOW, Ordering::Relaxed);
     control.host_fs.store(tls::thread_pointer() as u64, Ordering::Relaxed);
     control.handler_rsp.store(block.handler_stack_top(), Ordering::Relaxed);
@@ -100,11 +102,33 @@ fn settle_in(block: Block, control: &'static Control) -> Result<(), Error> {
     })?;
     dispatch(DISPATCH_ON, ptr::from_ref(&control.selector).cast())
         .map_err(|errno| Error::os("have the thread's system calls looked at", errno))?;
-    find_frame(control)
+    unblock()?;
+    find_frame(control)?;
+    ringfence_shim::keep_signals(kept_signals());
+    Ok(())
+}
+
+/// The signals that a fault inside raises, and the watchdog's.
+fn kept_signals() -> u64 {
+    dispositions::OF_THE_CODE
+        .iter()
+        .chain(&[watchdog::signal()])
+        .fold(0, |bits, signal| bits | bit_of(*signal))
+}
+
+/// An instruction that raises a blocked signal ends the program.
+fn unblock() -> Result<(), Error> {
+    const MASK_BYTES: usize = 8;
+    let mask = kept_signals();
+    let (how, old) = (libc::SIG_UNBLOCK, ptr::null_mut::<u64>());
+    // SAFETY: reads a mask of this frame, of the size that is named.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const mask, old, MASK_BYTES) };
+    Errno::result(done).map(drop).map_err(|errno| Error::os("unblock the signals of faults", errno))
 }
 
 /// Undoes what was done. What was not done is not there to be undone, and the calls fail without harm.
 fn leave(block: Block, control: &'static Control) {
+    ringfence_shim::keep_signals(0);
     let _ = dispatch(DISPATCH_OFF, ptr::null());
     // Whatever stack was there before may be gone by now; a thread that ends needs none.
     let _ = set_signal_stack(stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 });
@@ -122,6 +146,10 @@ struct Retirement {
 
 impl Drop for Retirement {
     fn drop(&mut self) {
+        // In a forked child another thread of the parent may have held the locks for ever, and the blocks are the parent's.
+        if ringfence_core::origin::is_forked() {
+            return;
+        }
         let control = self.block.control();
         CONTROL.set(None);
         watchdog::remove(control);
@@ -195,7 +223,7 @@ fn find_frame(control: &Control) -> Result<(), Error> {
     // It has a handler, and is delivered before the call returns.
     watchdog::send(control).map_err(|errno| Error::os("send a signal to this thread", errno))?;
     if control.frame.load(Ordering::Relaxed) == 0 {
-        let reason = "this thread blocks the signal that ends what takes too long";
+        let reason = "this thread does not get the signal that ends what takes too long";
         return Err(Unavailable::backend(NAME, reason).into());
     }
     Ok(())

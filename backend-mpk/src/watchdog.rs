@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "tgkill")]
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -62,19 +62,22 @@ pub(crate) fn send(control: &Control) -> Result<(), Errno> {
 
 /// Starts the thread, once.
 pub(crate) fn start(signal: i32) -> Result<(), Error> {
-    static STARTED: Once = Once::new();
-    let mut started = Ok(());
-    STARTED.call_once(|| {
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
         SIGNAL.store(signal, Ordering::Relaxed);
         let thread = std::thread::Builder::new().name("ringfence-watchdog".into()).stack_size(64 << 10);
-        started = thread.spawn(watch).map(drop);
-    });
-    started.map_err(|error| Error::os("start the watchdog", error))
+        thread.spawn(watch).map_err(|error| Error::os("start the watchdog", error))?;
+        *started = true;
+    }
+    Ok(())
 }
 
 /// Looks often enough for crossings of this limit.
 pub(crate) fn expect(limit: Duration) {
     SHORTEST_LIMIT_NS.fetch_min(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    // It may be in a pause that is too long for this one.
+    WAKE.notify_one();
 }
 
 /// Looks after a thread from now on.

@@ -135,6 +135,16 @@ fn decode(mut code: impl Iterator<Item = u8>) -> Option<Instruction> {
         opcode = next()?;
     }
     let (is_two_bytes, opcode) = if opcode == 0x0f { (true, next()?) } else { (false, opcode) };
+    let is_known = match (is_two_bytes, opcode) {
+        (false, 0x86 | 0x87) => true,
+        (true, 0xb0 | 0xb1 | 0xc0 | 0xc1) => is_locked,
+        (false, 0x01 | 0x09 | 0x21 | 0x29 | 0x81 | 0x83 | 0xff) => is_locked,
+        _ => false,
+    };
+    if !is_known {
+        return None;
+    }
+    // All of these have it.
     let modrm = next()?;
     let (mode, register, base) = (modrm >> 6, modrm >> 3 & 7, modrm & 7);
     let has_sib = mode != 3 && base == 4;
@@ -154,7 +164,6 @@ fn decode(mut code: impl Iterator<Item = u8>) -> Option<Instruction> {
     }
     let (operation, immediate) = match (is_two_bytes, opcode, register) {
         (false, 0x86 | 0x87, _) => (Operation::Exchange { register: number }, 0),
-        _ if !is_locked => return None,
         (true, 0xc0 | 0xc1, _) => (Operation::Exchange { register: number }, 0),
         (true, 0xb0 | 0xb1, _) => (Operation::CompareAndExchange, 0),
         // inc, dec

@@ -31,6 +31,7 @@ mod interposed;
 mod message;
 mod region;
 mod route;
+mod signals;
 mod trial;
 
 pub use allocator::Routed;
@@ -40,4 +41,5 @@ pub use message::message_site;
 #[doc(hidden)]
 pub use route::set_route;
 pub use route::{inside, route_offset};
+pub use signals::{bit_of, keep_signals};
 pub use trial::{Routing, routing};

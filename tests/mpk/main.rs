@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         soak::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
+    if std::env::var_os(scarcity::UNTRIED).is_some() {
+        return conclude(&arguments, trials, Ok::<(), Error>(()));
+    }
     match build(Order::default()) {
         Err(Error::Unavailable(reason)) => conclude(&arguments, trials, Err(reason)),
         // What else goes wrong the tests will meet.

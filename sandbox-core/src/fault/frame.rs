@@ -40,9 +40,29 @@ const RUNTIME: [&str; 10] = [
     "panic_abort::",
 ];
 
-/// What stands in a domain for functions of the C library that end a program: `ringfence-shim` defines them in the program itself.
-const INTERPOSED: [&str; 8] =
-    ["abort", "exit", "_exit", "_Exit", "quick_exit", "__stack_chk_fail", "__assert_fail", "__chk_fail"];
+/// What stands before functions of the C library: `ringfence-shim` defines them in the program itself.
+const INTERPOSED: [&str; 20] = [
+    "abort",
+    "exit",
+    "_exit",
+    "_Exit",
+    "quick_exit",
+    "__stack_chk_fail",
+    "__assert_fail",
+    "__chk_fail",
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "free",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+    "malloc_usable_size",
+    "raise",
+];
 /// How the names begin of what they call to end a domain.
 const ENDING: [&str; 3] = ["ringfence_mpk", "ringfence_shim::", "<ringfence_shim::"];
 
@@ -71,7 +91,7 @@ impl Frame {
             || self.named(|name| RUNTIME.iter().any(|start| name.starts_with(start)))
     }
 
-    /// Whether it ends a domain in place of the C library.
+    /// Whether it stands before a function of the C library, or is what that calls to end a domain.
     fn is_of_the_shim(&self) -> bool {
         self.object.is_none()
             && self.named(|name| {

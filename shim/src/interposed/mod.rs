@@ -4,4 +4,5 @@ mod domain;
 mod exits;
 mod host;
 mod malloc;
+mod signals;
 mod text;

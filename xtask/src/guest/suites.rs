@@ -11,8 +11,11 @@ use crate::process::{self, cargo};
 use crate::test::count::{Counter, Counts};
 
 /// What cargo is asked to build: a package and which of its targets.
-const SUITES: &[(&str, &[&str])] =
-    &[("ringfence", &["--test", "mpk"])];
+const SUITES: &[(&str, &[&str])] = &[("ringfence", &["--test", "mpk"])];
+
+/// Examples that have to end well in a guest: a package, an example of it and its arguments. They are left out when arguments
+/// select tests.
+const EXAMPLES: &[(&str, &str, &[&str])] = &[("ringfence", "quickstart", &["--backend", "mpk"])];
 
 /// What one or more runs came to.
 #[derive(Debug)]
@@ -89,31 +92,63 @@ fn name_of(wanted: &Wanted) -> String {
 fn build(workspace: &Path, arguments: &[String]) -> Result<Vec<Wanted>, Failure> {
     let mut programs = Vec::new();
     for (package, targets) in SUITES {
-        let mut command = cargo(workspace, &["test", "--no-run", "--locked", "--package", package]);
-        command.args(*targets).arg("--message-format=json-render-diagnostics");
-        let messages = process::output(command)?;
-        let before = programs.len();
-        programs.extend(messages.lines().filter_map(test_program).map(|(target, file)| Wanted {
+        let built = build_some(workspace, &["test", "--no-run"], package, targets, Kind::Test)?;
+        programs.extend(built.into_iter().map(|(target, file)| Wanted {
             file,
             arguments: arguments.to_vec(),
             title: Some(format!("{target} of {package}")),
         }));
-        if programs.len() == before {
-            let command = format!("cargo test --no-run --package {package}");
-            return Err(Failure::Unsaid { command, wanted: "test program" });
-        }
+    }
+    for (package, example, with) in EXAMPLES.iter().filter(|_| arguments.is_empty()) {
+        let built = build_some(workspace, &["build"], package, &["--example", example], Kind::Example)?;
+        programs.extend(built.into_iter().map(|(target, file)| Wanted {
+            file,
+            arguments: with.iter().map(|&argument| argument.to_owned()).collect(),
+            title: Some(format!("example {target} of {package}")),
+        }));
     }
     Ok(programs)
 }
 
-/// The target and the file of a message about a test program that was built.
-fn test_program(message: &str) -> Option<(String, PathBuf)> {
-    let (_, target) = message.split_once(r#""target":{"#)?;
-    let (_, profile) = target.split_once(r#""profile":{"#)?;
-    let (profile, _) = profile.split_once('}')?;
-    if !profile.contains(r#""test":true"#) {
-        return None;
+/// Builds targets of a package: the name and the file of each program.
+fn build_some(
+    workspace: &Path,
+    how: &[&str],
+    package: &str,
+    targets: &[&str],
+    kind: Kind,
+) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut command = cargo(workspace, how);
+    command
+        .args(["--locked", "--package", package])
+        .args(targets)
+        .arg("--message-format=json-render-diagnostics");
+    let messages = process::output(command)?;
+    let built: Vec<_> = messages.lines().filter_map(|message| program(message, kind)).collect();
+    if built.is_empty() {
+        let command = format!("cargo {} --package {package} {}", how.join(" "), targets.join(" "));
+        return Err(Failure::Unsaid { command, wanted: "program" });
     }
+    Ok(built)
+}
+
+/// Which of the programs cargo speaks of are meant.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Test,
+    Example,
+}
+
+/// The target and the file of a message about a program of this kind that was built.
+fn program(message: &str, kind: Kind) -> Option<(String, PathBuf)> {
+    let (_, target) = message.split_once(r#""target":{"#)?;
+    let (target, profile) = target.split_once(r#""profile":{"#)?;
+    let (profile, _) = profile.split_once('}')?;
+    let is_meant = match kind {
+        Kind::Test => profile.contains(r#""test":true"#),
+        Kind::Example => target.contains(r#""kind":["example"]"#),
+    };
+    is_meant.then_some(())?;
     Some((text_of(target, "name")?, PathBuf::from(text_of(message, "executable")?)))
 }
 
@@ -139,19 +174,22 @@ mod tests {
     const MESSAGE: &str = r#"{"reason":"compiler-artifact","package_id":"path+file:///w#ringfence@0.1.0","manifest_path":"/w/Cargo.toml","target":{"kind":["test"],"crate_types":["bin"],"name":"mpk","src_path":"/w/tests/mpk.rs","edition":"2024","doc":false,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":2,"debug_assertions":true,"overflow_checks":true,"test":true},"features":[],"filenames":["/w/target/debug/deps/mpk-1"],"executable":"/w/a \"b\" \\c/mpk-1","fresh":true}"#;
 
     #[test]
-    fn test_programs_are_found_with_their_targets() {
+    fn programs_are_found_with_their_targets() {
         let expected = Some(("mpk".to_owned(), PathBuf::from(r#"/w/a "b" \c/mpk-1"#)));
-        assert_eq!(test_program(MESSAGE), expected);
+        assert_eq!(program(MESSAGE, Kind::Test), expected);
+        assert_eq!(program(MESSAGE, Kind::Example), None);
+        let example = MESSAGE.replace(r#""kind":["test"]"#, r#""kind":["example"]"#);
+        assert_eq!(program(&example, Kind::Example), expected);
     }
 
     #[test]
-    fn other_messages_name_no_test_program() {
+    fn other_messages_name_no_program() {
         let library = MESSAGE.replace(r#""/w/a \"b\" \\c/mpk-1""#, "null");
-        let program = MESSAGE.replace(r#"true,"test":true},"features"#, r#"true,"test":false},"features"#);
+        let plain = MESSAGE.replace(r#"true,"test":true},"features"#, r#"true,"test":false},"features"#);
         let finished = r#"{"reason":"build-finished","success":true}"#;
-        assert_ne!(program, MESSAGE);
-        for message in [&library, &program, finished, ""] {
-            assert_eq!(test_program(message), None, "{message}");
+        assert_ne!(plain, MESSAGE);
+        for message in [&library, &plain, finished, ""] {
+            assert_eq!(program(message, Kind::Test), None, "{message}");
         }
     }
 
