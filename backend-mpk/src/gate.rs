@@ -50,6 +50,7 @@ unsafe extern "C" {
     fn ringfence_mpk_open();
     fn ringfence_mpk_abandon(control: *const Control) -> !;
     fn ringfence_mpk_signal();
+    fn ringfence_mpk_restore();
     fn ringfence_mpk_resume();
     fn ringfence_mpk_resume_end();
     fn ringfence_mpk_call();
@@ -111,8 +112,8 @@ pub(crate) fn rights_now() -> u32 {
 pub(crate) mod places {
     use super::{
         Range, ringfence_mpk_call, ringfence_mpk_exit, ringfence_mpk_exit_end, ringfence_mpk_gate,
-        ringfence_mpk_resume, ringfence_mpk_resume_end, ringfence_mpk_signal, ringfence_mpk_syscall,
-        ringfence_mpk_syscall_end,
+        ringfence_mpk_restore, ringfence_mpk_resume, ringfence_mpk_resume_end, ringfence_mpk_signal,
+        ringfence_mpk_syscall, ringfence_mpk_syscall_end,
     };
 
     fn at(function: unsafe extern "C" fn()) -> u64 {
@@ -122,6 +123,11 @@ pub(crate) mod places {
     /// The handler of every signal.
     pub(crate) fn signal() -> usize {
         ringfence_mpk_signal as *const () as usize
+    }
+
+    /// What the kernel has a handler return to.
+    pub(crate) fn restore() -> usize {
+        ringfence_mpk_restore as *const () as usize
     }
 
     /// The first instruction inside.

@@ -336,3 +336,15 @@ ringfence_mpk_trap:
     ud2
     .cfi_endproc
     .size   ringfence_mpk_trap, . - ringfence_mpk_trap
+
+// Where a handler returns to that was not started on one of our stacks.
+    .globl  ringfence_mpk_restore
+    .hidden ringfence_mpk_restore
+    .type   ringfence_mpk_restore, @function
+ringfence_mpk_restore:
+    .cfi_startproc
+    .cfi_undefined rip
+    mov     eax, 15
+    syscall
+    .cfi_endproc
+    .size   ringfence_mpk_restore, . - ringfence_mpk_restore

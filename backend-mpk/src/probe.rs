@@ -110,6 +110,8 @@ fn prepare() -> Result<(), Error> {
     };
     dispositions::install(signal)?;
     watchdog::start(signal)?;
+    // With the first thread glibc has taken a signal for itself, by which all threads change their user.
+    dispositions::install(signal)?;
     static HOOK: Once = Once::new();
     // Replacing the hook from a thread that is panicking would panic again.
     if !std::thread::panicking() {

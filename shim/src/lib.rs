@@ -41,5 +41,5 @@ pub use message::message_site;
 #[doc(hidden)]
 pub use route::set_route;
 pub use route::{inside, route_offset};
-pub use signals::{bit_of, keep_signals};
+pub use signals::{Sigaction, bit_of, keep_signals, on_sigaction};
 pub use trial::{Routing, routing};

@@ -1,10 +1,13 @@
-//! Signals a thread has to keep: while it enters domains, its signal stack and a few signals are not the program's to change.
+//! Signals: what a thread has to keep, and who decides on handlers.
 //!
-//! A fault inside with its signal blocked, or without the signal stack, would end the program. The interposed `sigaltstack`, `sigprocmask` and
+//! While a thread enters domains, its signal stack and a few signals are not the program's to change. A fault inside with its signal blocked, or without the signal stack, would end the program. The interposed `sigaltstack`, `sigprocmask` and
 //! `pthread_sigmask` leave both as they are on a thread that keeps them: the standard library, for one, takes the signal stack from a thread
 //! whose thread-locals are still to be dropped.
 
 use std::cell::Cell;
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 thread_local! {
     /// The signals this thread keeps unblocked, as the kernel counts them; zero on threads that keep nothing.
@@ -28,4 +31,20 @@ pub fn keep_signals(bits: u64) {
 #[cfg_attr(not(feature = "interpose"), expect(dead_code, reason = "nothing is interposed"))]
 pub(crate) fn kept() -> u64 {
     KEPT.get()
+}
+
+/// As `sigaction(2)`, called in the host in place of it, also in signal handlers.
+pub type Sigaction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
+
+static SIGACTION: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Sets what stands for `sigaction` and `signal` in the host from now on. With the feature `interpose` only.
+pub fn on_sigaction(hook: Sigaction) {
+    SIGACTION.store(hook as *mut (), Ordering::Release);
+}
+
+/// What stands for `sigaction`, if anything does.
+#[cfg_attr(not(feature = "interpose"), expect(dead_code, reason = "nothing is interposed"))]
+pub(crate) fn sigaction_hook() -> *mut () {
+    SIGACTION.load(Ordering::Acquire)
 }

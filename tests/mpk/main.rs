@@ -7,6 +7,7 @@ mod gate;
 mod hostile;
 mod libraries;
 mod scarcity;
+mod signals;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         hostile::trials(),
         libraries::trials(),
         scarcity::trials(),
+        signals::trials(),
         soak::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

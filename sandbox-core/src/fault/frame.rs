@@ -41,7 +41,9 @@ const RUNTIME: [&str; 10] = [
 ];
 
 /// What stands before functions of the C library: `ringfence-shim` defines them in the program itself.
-const INTERPOSED: [&str; 20] = [
+const INTERPOSED: [&str; 22] = [
+    "sigaction",
+    "signal",
     "abort",
     "exit",
     "_exit",

@@ -76,6 +76,7 @@ functions! {
         unsafe extern "C-unwind" fn(Option<unsafe extern "C" fn(*mut c_void)>, *mut c_void, *mut c_void) -> c_int;
     MALLOC_USABLE_SIZE = c"malloc_usable_size": unsafe extern "C" fn(*mut c_void) -> usize;
     POSIX_MEMALIGN = c"posix_memalign": unsafe extern "C" fn(*mut *mut c_void, usize, usize) -> c_int;
+    SIGACTION = c"sigaction": unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
     ALIGNED_ALLOC = c"aligned_alloc": unsafe extern "C" fn(usize, usize) -> *mut c_void;
 }
 

@@ -52,7 +52,11 @@ fn a_thread_that_blocks_all_signals() {
         for _ in 0..3 {
             // SAFETY: the domain is ended by this.
             let error = blocked.run(|| unsafe { ptr::null_mut::<u8>().write_volatile(1) }).unwrap_err();
-            assert_eq!(error.fault().map(ringfence::Fault::kind), Some(&ringfence::FaultKind::Signal), "{error}");
+            assert_eq!(
+                error.fault().map(ringfence::Fault::kind),
+                Some(&ringfence::FaultKind::Signal),
+                "{error}"
+            );
             works(&blocked);
         }
         change(libc::SIG_UNBLOCK);
