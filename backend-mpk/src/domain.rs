@@ -226,17 +226,7 @@ unsafe impl Isolate for Domain {
                 // SAFETY: so many bytes of the part are mapped and readable for this thread; nobody is inside any more.
                 Ok(unsafe { Source::shared(reply, bytes) })
             }
-            (Some(Outcome::ArgumentsRejected), _) => Err(Error::ArgumentsRejected),
-            (Some(Outcome::ReplyTooLarge), _) => {
-                Err(self.plain_fault(FaultKind::ReplyLimit, Phase::Inside).into())
-            }
-            (Some(Outcome::Panicked), bytes) => Err(self.panicked(bytes).into()),
-            (Some(Outcome::ReplyRefused), _) => {
-                Err(self.plain_fault(FaultKind::MalformedReply { error: None }, Phase::Inside).into())
-            }
-            (Some(Outcome::Returned) | None, _) => {
-                Err(self.plain_fault(FaultKind::MalformedReply { error: None }, Phase::Replied).into())
-            }
+            (outcome, bytes) => Err(self.without_a_value(outcome, bytes)),
         }
     }
 
@@ -264,6 +254,22 @@ unsafe impl Isolate for Domain {
 }
 
 impl Domain {
+    /// What came back, where it is no value.
+    #[cold]
+    fn without_a_value(&mut self, outcome: Option<Outcome>, bytes: usize) -> Error {
+        match outcome {
+            Some(Outcome::ArgumentsRejected) => Error::ArgumentsRejected,
+            Some(Outcome::ReplyTooLarge) => self.plain_fault(FaultKind::ReplyLimit, Phase::Inside).into(),
+            Some(Outcome::Panicked) => self.panicked(bytes).into(),
+            Some(Outcome::ReplyRefused) => {
+                self.plain_fault(FaultKind::MalformedReply { error: None }, Phase::Inside).into()
+            }
+            Some(Outcome::Returned) | None => {
+                self.plain_fault(FaultKind::MalformedReply { error: None }, Phase::Replied).into()
+            }
+        }
+    }
+
     /// A panic that nothing inside caught, of which the entry wrote the text into the reply.
     fn panicked(&mut self, bytes: usize) -> Fault {
         let region = self.tenant.region();

@@ -32,6 +32,7 @@ pub enum Outcome {
 impl Outcome {
     /// The outcome with this number, if there is one.
     #[must_use]
+    #[inline]
     pub fn from_number(number: u32) -> Option<Self> {
         [Self::Returned, Self::Panicked, Self::ReplyTooLarge, Self::ArgumentsRejected, Self::ReplyRefused]
             .into_iter()
@@ -81,6 +82,7 @@ impl Entry {
 
     /// Where the code is.
     #[must_use]
+    #[inline]
     pub fn address(self) -> usize {
         self.0 as usize
     }

@@ -56,6 +56,7 @@ pub fn adopt() {
 /// # Cost
 /// Two loads, no system call.
 #[must_use]
+#[inline]
 pub fn is_forked() -> bool {
     WORD.get().is_some_and(|word| word.load(Ordering::Relaxed) != MARK)
 }

@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 use ringfence::{FaultKind, Sandbox};
 use ringfence_testkit::alone::alone_with;
 
-use crate::UNTRIED;
+use crate::scarcity::UNTRIED;
 
 macro_rules! trials {
     ($($name:ident)*) => {
@@ -123,7 +123,7 @@ fn a_storm_loses_no_answer() {
             assert_eq!(sandbox.call(|x: u64| x + 1, turn).unwrap(), turn + 1);
             assert_eq!(sandbox.call(work, 3_u64).unwrap(), expected);
             // A system call that is made for the domain, and one that waits.
-            assert_eq!(sandbox.run(|| std::process::id()).unwrap(), std::process::id());
+            assert_eq!(sandbox.run(std::process::id).unwrap(), std::process::id());
             if turn.is_multiple_of(16) {
                 sandbox.run(|| thread::sleep(Duration::from_micros(300))).unwrap();
                 // SAFETY: the domain is ended by this.
@@ -170,9 +170,11 @@ fn all_threads_change_their_user_while_one_is_inside() {
             }
             calls
         });
+        // SAFETY: asks for a number.
+        let user = unsafe { libc::getuid() };
         for _ in 0..20 {
             // SAFETY: to the user it has.
-            assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
+            assert_eq!(unsafe { libc::setuid(user) }, 0);
             thread::sleep(Duration::from_millis(5));
         }
         is_over.store(true, Ordering::SeqCst);
