@@ -4,10 +4,10 @@ use std::env;
 use std::str::FromStr;
 
 use ringfence_core::{Codec, Config, ConfigurationError, Direct, Error, Limits, Policy, Threat, Waiting};
-use ringfence_mpk::Mpk;
 use ringfence_passport::Tracker;
 use ringfence_process::Process;
 
+use crate::mpk;
 use crate::sandbox::Sandbox;
 
 /// Which backend to use.
@@ -142,9 +142,9 @@ impl Builder {
         self.config.validate()?;
         let backend: Box<dyn ringfence_core::backend::Backend> = match self.chosen()? {
             Backend::Auto | Backend::Process => Box::new(Process::new(&self.config, self.threat)?),
-            Backend::Mpk => Box::new(Mpk::new(&self.config, self.threat)?),
-            Backend::Fastest => match Mpk::new(&self.config, self.threat) {
-                Ok(mpk) => Box::new(mpk),
+            Backend::Mpk => mpk::build(&self.config, self.threat)?,
+            Backend::Fastest => match mpk::build(&self.config, self.threat) {
+                Ok(mpk) => mpk,
                 Err(Error::Unavailable(_)) => Box::new(Process::new(&self.config, self.threat)?),
                 Err(error) => return Err(error),
             },

@@ -18,6 +18,7 @@
 //! call. Whatever goes wrong inside is a [`Fault`]. What is enforced here and now is in [`guarantees`](ringfence_core::Sandbox::guarantees).
 
 mod builder;
+mod mpk;
 mod sandbox;
 
 pub use builder::{Backend, Builder};

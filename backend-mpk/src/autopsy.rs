@@ -13,7 +13,7 @@ use crate::NAME;
 use crate::job::{JobAt, Noted, STACK_BYTES, copied};
 use crate::record::{Ending, REGISTERS, Record};
 use crate::region::{Part, Region};
-use crate::signal::KEY_ERROR;
+use crate::signal::{FOREIGN, KEY_ERROR};
 use crate::touched;
 
 /// Everything that is known about a crossing that was ended.
@@ -91,6 +91,7 @@ impl Remains<'_> {
                     libc::SYS_exit | libc::SYS_exit_group => {
                         FaultKind::Exit { code: self.first_argument() & 0xff }
                     }
+                    FOREIGN => FaultKind::Syscall { number: None },
                     _ => FaultKind::Syscall { number: Some(number) },
                 }
             }

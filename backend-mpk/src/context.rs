@@ -58,6 +58,13 @@ impl Context {
         unsafe { self.place(register).write(value.cast_signed()) };
     }
 
+    /// Has the code go on in the 64-bit code segment, with the stack segment of every program, whatever it was in.
+    pub(crate) fn set_segments(&mut self) {
+        // `__USER_CS` and `__USER_DS` (`asm/segment.h`), in the lowest and the highest quarter.
+        const SEGMENTS: u64 = 0x2b << 48 | 0x33;
+        self.set(libc::REG_CSGSFS, SEGMENTS);
+    }
+
     pub(crate) fn registers(&self) -> [i64; REGISTERS] {
         // SAFETY: the whole array is part of the context.
         unsafe { self.place(0).cast::<[i64; REGISTERS]>().read() }

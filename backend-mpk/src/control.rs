@@ -103,7 +103,10 @@ impl Control {
 }
 
 /// By key: the thread that is inside the domain which has it. The way out looks here.
-pub(crate) static OWNERS: [AtomicPtr<Control>; KEYS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; KEYS];
+/// As long as a byte can count: the assembly takes the number from where it cannot be trusted yet.
+pub(crate) static OWNERS: [AtomicPtr<Control>; BYTES] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; BYTES];
+const BYTES: usize = 256;
 
 /// Keys there are, the default key 0 among them (`pkeys(7)`).
 pub(crate) const KEYS: usize = 16;
@@ -115,9 +118,20 @@ pub(crate) const CLOSED: u32 = 0x5555_5556;
 pub(crate) const INITIAL: u32 = 0x5555_5554;
 
 /// The rights inside the domain that has `key`.
-pub(crate) fn rights(key: u32) -> u32 {
+pub(crate) const fn rights(key: u32) -> u32 {
     CLOSED & !(3 << (2 * key))
 }
+
+/// By key, and as long as a byte can count: [`rights`]. None of them lets key 0 be written.
+pub(crate) static RIGHTS: [u32; BYTES] = {
+    let mut table = [CLOSED; BYTES];
+    let mut key = 1;
+    while key < KEYS {
+        table[key] = rights(key as u32);
+        key += 1;
+    }
+    table
+};
 
 /// To be combined with a PKRU value by `and`: opens every key that belongs to a domain.
 pub(crate) static OPEN: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -134,8 +148,10 @@ mod tests {
         for key in 1..KEYS as u32 {
             // What the way out computes.
             assert_eq!((rights(key) ^ CLOSED).trailing_zeros(), 2 * key);
+            assert_eq!(RIGHTS[key as usize], rights(key));
             assert_eq!(rights(key) & 3, 2, "key 0: readable, not writable");
             assert_eq!(rights(key) >> (2 * key) & 3, 0, "its own: open");
         }
+        assert!(RIGHTS.iter().all(|rights| rights & 3 == 2));
     }
 }

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use crate::arena::{ARENA, ARENA_BYTES, BLOCK_BYTES};
-use crate::control::{CLOSED, Control, INITIAL, OPEN, OWNERS, VECTORS};
+use crate::control::{CLOSED, Control, INITIAL, OPEN, OWNERS, RIGHTS, VECTORS};
 use crate::signal::{on_other_stack, on_signal_inside, on_signal_outside};
 
 global_asm!(
@@ -30,12 +30,17 @@ global_asm!(
     RESUME_RIP = const offset_of!(Control, resume_rip),
     AFTER_RIP = const offset_of!(Control, after_rip),
     AFTER_RDI = const offset_of!(Control, after_rdi),
+    KEY = const offset_of!(Control, key),
+    THREAD = const offset_of!(Control, thread),
     SELECTOR = const offset_of!(Control, selector),
     RESUME_SELECTOR = const offset_of!(Control, resume_selector),
     CLOSED = const CLOSED,
     INITIAL = const INITIAL,
     OPEN = sym OPEN,
     OWNERS = sym OWNERS,
+    RIGHTS = sym RIGHTS,
+    GETTID = const libc::SYS_gettid,
+    GETPID = const libc::SYS_getpid,
     VECTORS = sym VECTORS,
     ARENA = sym ARENA,
     ARENA_BYTES = const ARENA_BYTES,

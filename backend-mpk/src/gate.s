@@ -108,7 +108,10 @@ ringfence_mpk_resume:
     mov     edx, 0
     mov     eax, gs:[{DOMAIN_PKRU}]
     wrpkru
-    mov     ecx, gs:[{DOMAIN_PKRU}]
+    // Against a table, not against the block: no entry of it opens the host, wherever gs points.
+    movzx   ecx, byte ptr gs:[{KEY}]
+    lea     rdx, [rip + {RIGHTS}]
+    mov     ecx, [rdx + rcx * 4]
     not     rcx
     lea     rcx, [rax + rcx + 1]
     jrcxz   83f
@@ -147,8 +150,13 @@ ringfence_mpk_exit:
     mov     r15, [r15 + rax * 4]
     mov     eax, [r15 + {HOST_PKRU}]
     wrpkru
+    // Whoever jumped behind this may have chosen r15, and with an instruction of its own gs: both, and the table, must name one block.
     rdgsbase rcx
     cmp     rcx, r15
+    jne     84f
+    movzx   ecx, byte ptr [r15 + {KEY}]
+    lea     rdx, [rip + {OWNERS}]
+    cmp     r15, [rdx + rcx * 8]
     jne     84f
     cmp     eax, [r15 + {HOST_PKRU}]
     jne     84f
@@ -260,9 +268,14 @@ ringfence_mpk_signal:
     rdgsbase rax
     cmp     rax, r15
     je      90f
-    test    rax, rax
-    jnz     87f
-    cmp     qword ptr [r15 + {INSIDE}], 0
+    or      rax, [r15 + {INSIDE}]
+    jz      90f
+    // Code inside has changed gs, or jumped here with another thread's stack. A thread of whom this is not the block has its own selector on,
+    // and does not come back from the system call.
+    mov     byte ptr [r15 + {SELECTOR}], 0
+    mov     eax, {GETTID}
+    syscall
+    cmp     eax, [r15 + {THREAD}]
     jne     87f
 90:
     mov     rsp, [r15 + {HANDLER_RSP}]
@@ -327,6 +340,10 @@ ringfence_mpk_open:
     rdgsbase rax
     test    rax, rax
     jnz     88f
+    // A thread that is inside does not come back from this.
+    mov     eax, {GETPID}
+    syscall
+    xor     eax, eax
     ret
 88:
     ud2

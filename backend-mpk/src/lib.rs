@@ -12,6 +12,10 @@
 //! | `autopsy`, `record`, `touched` | from a signal to a fault |
 //! | `machine`, `probe` | whether all this works here |
 //! | `backend`, `pool`, `shared` | the contract's traits |
+//!
+//! With another C library than glibc the package is empty.
+
+#![cfg(target_env = "gnu")]
 
 mod arena;
 mod autopsy;

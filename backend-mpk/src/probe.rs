@@ -26,7 +26,7 @@ use crate::NAME;
 use crate::arena::SIGNAL_STACK_BYTES;
 use crate::backend::Mpk;
 use crate::machine::{self, Vectors};
-use crate::signal::KEY_ERROR;
+use crate::signal::{KEY_ERROR, MARKS_HOLD};
 use crate::{clock, context, control, dispositions, gate, job, keys, trap, watchdog, words};
 
 /// That domains work here.
@@ -98,7 +98,9 @@ fn examine() -> Result<Platform, Unavailable> {
     context::RIGHTS_OFFSET.store(offset, Ordering::Relaxed);
     ringfence_shim::on_end(trap::end);
     clock::start();
-    Ok(Platform { frames_open: machine.writes_frames_with_keys_open() })
+    let frames_open = machine.writes_frames_with_keys_open();
+    MARKS_HOLD.store(frames_open, Ordering::Relaxed);
+    Ok(Platform { frames_open })
 }
 
 /// Installs what is process-wide: signal handlers, the watchdog, the panic hook; and has done for once what would store to the program's memory

@@ -8,7 +8,8 @@
 //! frame before anything is believed.
 #![expect(unsafe_code, reason = "signal handlers called by the assembly")]
 
-use std::sync::atomic::Ordering;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{REG_EFL, REG_R14, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, siginfo_t, ucontext_t};
 
@@ -31,6 +32,9 @@ pub(crate) const KEY_ERROR: i32 = 4;
 const NATIVE: u32 = 0xc000_003e;
 /// `__X32_SYSCALL_BIT`.
 const X32: i64 = 0x4000_0000;
+
+/// Recorded for a call whose number is not one of this architecture's.
+pub(crate) const FOREIGN: i64 = i64::MIN;
 
 /// Interrupt and reserved flag: nothing that code inside can have set.
 const PLAIN_FLAGS: u64 = 0x202;
@@ -93,8 +97,12 @@ pub(crate) extern "C" fn on_signal_inside(
 }
 
 fn go_on(control: &Control, saved: &mut Context, next: &Next) -> u64 {
+    if let Next::AsItWas(gs) = *next {
+        return gs;
+    }
+    saved.set_segments();
     match *next {
-        Next::AsItWas(gs) => return gs,
+        Next::AsItWas(_) => {}
         Next::Resume => {
             control.resume_rax.store(saved.get(REG_RAX), Ordering::Relaxed);
             control.resume_rcx.store(saved.get(REG_RCX), Ordering::Relaxed);
@@ -126,6 +134,18 @@ fn is_fresh(control: &'static Control, frame: u64, saved: &Context) -> bool {
         // SAFETY: the place is in the thread's signal stack, which is mapped and readable to the host.
         && unsafe { (frame as *const u64).read_volatile() } != 0
         && saved.is_within(&stack)
+        && (MARKS_HOLD.load(Ordering::Relaxed) || is_handling())
+}
+
+/// Whether code inside cannot write the signal stack, so that the mark can be believed. Set once by the probe.
+pub(crate) static MARKS_HOLD: AtomicBool = AtomicBool::new(false);
+
+/// Whether this thread handles a signal, as the kernel sees it: it disarms the signal stack for as long.
+fn is_handling() -> bool {
+    let mut stack = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+    // SAFETY: asks only, into a local. The system call, since the function of that name may be the shim's.
+    let asked = unsafe { libc::syscall(libc::SYS_sigaltstack, ptr::null::<libc::stack_t>(), &raw mut stack) };
+    asked == 0 && stack.ss_flags & libc::SS_DISABLE != 0
 }
 
 /// Whether the interrupted instruction raised the signal itself; not a timer, nor another process.
@@ -221,6 +241,8 @@ fn on_syscall(control: &Control, told: Info, saved: &mut Context) -> Next {
             Next::Resume
         }
         Decision::Deny => {
+            // A number of another table means another call.
+            let number = if told.architecture() == NATIVE { number } else { FOREIGN };
             control.record.syscall.store(number, Ordering::Relaxed);
             control.record.signal.store(libc::SIGSYS, Ordering::Relaxed);
             control.record.code.store(told.code(), Ordering::Relaxed);

@@ -70,7 +70,8 @@ pub(crate) fn take_turns() {
 }
 
 fn schedule_as(policy: libc::c_int) {
-    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain data, of which zeroes are the only value these policies take; other C libraries have more fields.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
     // SAFETY: zero is the calling process; the parameters live for the call.
     unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
 }

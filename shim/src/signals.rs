@@ -28,7 +28,10 @@ pub fn keep_signals(bits: u64) {
 }
 
 /// The signals this thread keeps.
-#[cfg_attr(not(feature = "interpose"), expect(dead_code, reason = "nothing is interposed"))]
+#[cfg_attr(
+    not(all(feature = "interpose", target_env = "gnu")),
+    expect(dead_code, reason = "nothing is interposed")
+)]
 pub(crate) fn kept() -> u64 {
     KEPT.get()
 }
@@ -44,7 +47,10 @@ pub fn on_sigaction(hook: Sigaction) {
 }
 
 /// What stands for `sigaction`, if anything does.
-#[cfg_attr(not(feature = "interpose"), expect(dead_code, reason = "nothing is interposed"))]
+#[cfg_attr(
+    not(all(feature = "interpose", target_env = "gnu")),
+    expect(dead_code, reason = "nothing is interposed")
+)]
 pub(crate) fn sigaction_hook() -> *mut () {
     SIGACTION.load(Ordering::Acquire)
 }

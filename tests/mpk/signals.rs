@@ -133,7 +133,7 @@ fn a_storm_loses_no_answer() {
         }
     });
     let handled = HANDLED.load(Ordering::SeqCst);
-    assert!(handled > 1000, "{handled} signals came");
+    assert!(handled > 100, "{handled} signals came");
 }
 
 static REFUSED: AtomicU64 = AtomicU64::new(0);
