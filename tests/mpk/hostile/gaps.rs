@@ -9,7 +9,7 @@ use std::arch::asm;
 use libtest_mimic::Trial;
 use ringfence::{Backend, Error, Sandbox, Threat};
 
-use super::machine::rights;
+use super::machine::{rights, set_rights};
 use super::support::{Page, assert_works, defended, store_byte, trials};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -18,11 +18,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         inside_restores_every_right_from_memory
         hostile_code_is_refused
     }
-}
-
-fn set_rights(value: u32) {
-    // SAFETY: the gap: the instruction is there for everyone.
-    unsafe { asm!("wrpkru", in("eax") value, in("ecx") 0, in("edx") 0, options(nostack)) };
 }
 
 /// `XRSTOR` of the component that is the rights, from an area of zeroes.

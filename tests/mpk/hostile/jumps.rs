@@ -7,7 +7,6 @@
 //! Jumps with chosen registers, inside domains; words in a file that the processes of one test share.
 #![expect(unsafe_code, reason = "jumps into the gate, and a shared mapping")]
 
-use std::arch::asm;
 use std::env;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -23,7 +22,7 @@ use ringfence::{Policy, Sandbox};
 use ringfence_testkit::child::{self, End};
 
 use super::forged::{Forged, LANDED, address, field, landed, landing, planted_call};
-use super::machine::{Leap, fs_base, gs_base, rights};
+use super::machine::{Leap, fs_base, gs_base, rights, set_rights};
 use super::support::{
     assert_works, beside, control_block, defended, fault, limits, syscall, title, trials, with,
 };
@@ -51,8 +50,8 @@ fn call_with_a_forged_block(entry: u64) -> u64 {
 
 fn inside_calls_the_gate_with_a_block_of_its_own() {
     let control = child::run(|| {
-        // SAFETY: the child has the host's rights, which the block's are.
-        unsafe { asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0) };
+        // The host's rights, which the block's are.
+        set_rights(0);
         call_with_a_forged_block(landing()) as i32
     });
     assert_eq!(control.unwrap().end, End::Signal(libc::SIGILL), "the control: what follows the count");

@@ -4,7 +4,7 @@
 //! A jump is the attack, inside a domain or in a forked child; everything else only reads.
 #![expect(unsafe_code, reason = "reads registers, and jumps with chosen ones")]
 
-use std::arch::asm;
+use std::arch::{asm, naked_asm};
 
 /// What an attacker sets before a jump.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,4 +137,20 @@ impl State {
             rights: rights(),
         }
     }
+}
+
+/// The gap: an instruction that is there for everyone. One function, so that it can be told where this program has it.
+pub(crate) fn set_rights(value: u32) {
+    set_rights_here(value);
+}
+
+#[unsafe(naked)]
+extern "C" fn set_rights_here(value: u32) {
+    naked_asm!("mov eax, edi", "xor ecx, ecx", "xor edx, edx", "wrpkru", "ret")
+}
+
+/// Where that is.
+pub(crate) fn own_wrpkru() -> std::ops::Range<u64> {
+    let start = set_rights_here as *const () as u64;
+    start..start + 10
 }

@@ -17,6 +17,8 @@ mod syscalls;
 
 use libtest_mimic::Trial;
 
+pub(crate) use machine::own_wrpkru;
+
 pub(crate) fn trials() -> Vec<Trial> {
     support::all([
         answers::trials(),
