@@ -132,14 +132,13 @@ impl Bare {
             (&control.host_fs, base),
             (&control.domain_fs, base),
             (&control.domain_rsp, end),
-            // The gate clears a word at the place of a signal frame: one at the far end of the stack.
-            (&control.frame, end - STACK_BYTES as u64),
             (&control.resume_rip, places::call()),
             (&control.resume_rax, give_rights as *const () as u64),
         ] {
             field.store(value, Ordering::Relaxed);
         }
         control.domain_pkru.store(rights(KEY), Ordering::Relaxed);
+        control.key.store(KEY, Ordering::Relaxed);
         control.resume_selector.store(selector::ALLOW, Ordering::Relaxed);
         if let Some(owner) = OWNERS.get(KEY as usize) {
             owner.store(ptr::from_ref(control).cast_mut(), Ordering::Relaxed);
@@ -176,6 +175,10 @@ unsafe fn take_out() -> Result<(), Error> {
     let (wrpkru, rdpkru) = ([0x0f, 0x01, black_box(0xef)], [0x0f, 0x01, black_box(0xee)]);
     // SDM volume 2, table 4-12: nop dword ptr [rax]
     const NOTHING: [u8; 3] = [0x0f, 0x1f, 0x00];
+    // xor eax, eax; nop: rights that close nothing, which is what a thread outside is looked at for.
+    const NO_RIGHTS: [u8; 3] = [0x31, 0xc0, 0x90];
+    // The way out asks first who is inside: what the function there has left in eax.
+    let asks = places::exit() as usize..places::exit() as usize + 8;
     let code: Range<usize> = places::entering().start as usize..places::calling().start as usize;
     let pages = code.start & !(PAGE_BYTES - 1)..code.end.next_multiple_of(PAGE_BYTES);
     let protect = |protection| {
@@ -191,14 +194,18 @@ unsafe fn take_out() -> Result<(), Error> {
         let place = address as *mut [u8; 3];
         // SAFETY: bytes of the gate, aligned as bytes are.
         let bytes = unsafe { place.read_volatile() };
-        if bytes == wrpkru || bytes == rdpkru {
-            // SAFETY: as above, and writable now; a whole instruction is replaced by a whole instruction.
-            unsafe { place.write_volatile(NOTHING) };
-            taken += 1;
-        }
+        let instead = match bytes {
+            bytes if bytes == wrpkru => NOTHING,
+            bytes if bytes == rdpkru && asks.contains(&address) => NOTHING,
+            bytes if bytes == rdpkru => NO_RIGHTS,
+            _ => continue,
+        };
+        // SAFETY: as above, and writable now; a whole instruction is replaced by whole instructions.
+        unsafe { place.write_volatile(instead) };
+        taken += 1;
     }
     protect(readable).map_err(refused)?;
-    if taken == 4 {
+    if taken == 6 {
         Ok(())
     } else {
         Err(Unavailable::backend(NAME, "the gate's code is not as it should be").into())
