@@ -295,6 +295,10 @@ pub(super) fn detect_features() -> Answer {
     worked(|| is_x86_feature_detected!("sse2"))
 }
 
+pub(super) fn error_text() -> Answer {
+    worked(|| !io::Error::from_raw_os_error(libc::ENOENT).to_string().is_empty())
+}
+
 pub(super) fn backtrace() -> Answer {
     let text = std::backtrace::Backtrace::force_capture().to_string();
     worked(|| !text.is_empty())

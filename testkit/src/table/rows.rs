@@ -72,6 +72,8 @@ rows! {
     malloc_beyond => Row::new("`malloc` of 2 GiB, beyond the limit", foreign::c_allocate_beyond)
         .isolated(Does::Refused(libc::ENOMEM)).remark("dying of it is `FaultKind::MemoryLimit`");
     feature_detected => Row::new("`is_x86_feature_detected!`", language::detect_features);
+    error_text => Row::new("text of an `io::Error`", language::error_text).mpk(Does::Touches)
+        .remark("MPK: libc locks its translations; the number can be told");
     backtrace => Row::new("`Backtrace::force_capture`", language::backtrace)
         .remark("names may be missing inside: files cannot be opened").touches();
     cpp_caught => Row::new("C++ exception, caught", foreign::cpp_caught).touches();
