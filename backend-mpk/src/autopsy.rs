@@ -1,4 +1,8 @@
 //! From what the signal handler recorded to a fault.
+//!
+//! # Safety
+//! Copies the part of a domain's stack that can be read.
+#![expect(unsafe_code, reason = "a copy of the domain's stack")]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -146,7 +150,8 @@ impl Remains<'_> {
             return (registers.rsp, Vec::new());
         }
         let bytes = STACK_BYTES.min(stack.end - start);
-        (start as u64, copied(start as *const u8, bytes))
+        // SAFETY: from there to the stack's end it is usable, and this thread holds the domain.
+        (start as u64, unsafe { copied(start as *const u8, bytes) })
     }
 }
 

@@ -5,30 +5,23 @@
 #![expect(unsafe_code, reason = "implements the unsafe Backend trait")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ringfence_core::backend::{Backend, Isolate, Purpose, Work, sealed::Sealed};
-use ringfence_core::codec::DecodeError;
-use ringfence_core::fault::Fault;
+use ringfence_core::backend::{Backend, Isolate, Purpose, sealed::Sealed};
 use ringfence_core::origin;
-use ringfence_core::region::{Outlet, Source};
+use ringfence_core::seats::Seats;
 use ringfence_core::{Config, Confinement, Error, Guarantees, Item, Status, Threat, Unavailable};
 
 use crate::NAME;
-use crate::domain::Domain;
 use crate::pool::{Loan, Pool};
 use crate::probe::{self, Platform};
 use crate::shared::Shared;
 use crate::watchdog;
 
-/// Sessions that may be open on one sandbox at once.
-const MOST_SESSIONS: usize = 1024;
-
 /// Runs work on its caller's thread, in domains of this process that memory protection keys fence in.
 #[derive(Debug)]
 pub struct Mpk {
     pool: Pool,
-    sessions: Arc<AtomicUsize>,
+    sessions: Seats,
     guarantees: Guarantees,
 }
 
@@ -63,7 +56,7 @@ impl Mpk {
         watchdog::expect(config.limits.wall_limit());
         Ok(Self {
             pool: Pool::new(shared, config.workers)?,
-            sessions: Arc::new(AtomicUsize::new(0)),
+            sessions: Seats::default(),
             guarantees: guarantees(config),
         })
     }
@@ -116,14 +109,7 @@ unsafe impl Backend for Mpk {
         if origin::is_forked() {
             return Err(Error::Forked);
         }
-        let admitted = self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < MOST_SESSIONS).then_some(open + 1)
-        });
-        if admitted.is_err() {
-            return Err(Error::TooManySessions);
-        }
-        let seat = Seat(Arc::clone(&self.sessions));
-        Ok(Box::new(Owned { domain: self.pool.alone()?, _seat: seat }))
+        self.sessions.open(|| self.pool.alone().map(Box::new))
     }
 
     fn reset(&self) -> Result<(), Error> {
@@ -132,56 +118,6 @@ unsafe impl Backend for Mpk {
         }
         self.pool.reset();
         Ok(())
-    }
-}
-
-/// One of the sessions that may be open.
-#[derive(Debug)]
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A session's domain.
-#[derive(Debug)]
-struct Owned {
-    domain: Domain,
-    _seat: Seat,
-}
-
-impl Sealed for Owned {}
-
-// SAFETY: every promise is the domain's own.
-unsafe impl Isolate for Owned {
-    fn id(&self) -> u64 {
-        self.domain.id()
-    }
-
-    fn request(&mut self) -> Outlet<'_> {
-        self.domain.request()
-    }
-
-    fn enter(&mut self, work: Work<'_>) -> Result<Source<'_>, Error> {
-        self.domain.enter(work)
-    }
-
-    fn reject(&mut self, error: DecodeError) -> Fault {
-        self.domain.reject(error)
-    }
-
-    fn is_broken(&self) -> bool {
-        self.domain.is_broken()
-    }
-
-    fn ready(&self) -> Result<(), Error> {
-        self.domain.ready()
-    }
-
-    fn settle(&mut self) {
-        self.domain.settle();
     }
 }
 

@@ -7,7 +7,6 @@
 //! entered.
 #![expect(unsafe_code, reason = "enters the gate, and writes to its code")]
 
-use std::arch::asm;
 use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -29,7 +28,7 @@ use crate::domain::Domain;
 use crate::gate::{self, Crossed, places};
 use crate::region::PAGE_BYTES;
 use crate::shared::Shared;
-use crate::{probe, thread};
+use crate::{probe, thread, tls};
 
 /// A domain in which nothing is done: each crossing is the gate, with one empty function inside.
 #[derive(Debug)]
@@ -127,7 +126,7 @@ impl Bare {
         let control = Block::take()?.control();
         let stack = Box::new(Stack { _bytes: [0; STACK_BYTES] });
         let end = ptr::from_ref(&*stack) as u64 + STACK_BYTES as u64;
-        let base = fs_base();
+        let base = tls::thread_pointer() as u64;
         for (field, value) in [
             (&control.host_fs, base),
             (&control.domain_fs, base),
@@ -210,11 +209,4 @@ unsafe fn take_out() -> Result<(), Error> {
     } else {
         Err(Unavailable::backend(NAME, "the gate's code is not as it should be").into())
     }
-}
-
-fn fs_base() -> u64 {
-    let base: u64;
-    // SAFETY: reads a register; the kernel has enabled the instruction, which the only caller checked.
-    unsafe { asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
-    base
 }

@@ -279,7 +279,8 @@ impl Domain {
             Some(note) => note.into_details(&mut details, &self.shared.images),
             None => {
                 let bytes = bytes.min(region.bytes_of(Part::Reply));
-                let text = crate::job::copied(region.start_of(Part::Reply).as_ptr(), bytes);
+                // SAFETY: the part is mapped and at least so large, and this thread holds the domain.
+                let text = unsafe { crate::job::copied(region.start_of(Part::Reply).as_ptr(), bytes) };
                 details.message = Some(String::from_utf8_lossy(&text).into_owned());
             }
         }

@@ -2,7 +2,7 @@
 //
 // Rules that hold in every line:
 // * Each WRPKRU is followed by a check that the value is the one meant, so that a jump to it from inside gains nothing.
-// * Between a WRPKRU that opens the host and the switch to the host's stack nothing the domain could have written is read.
+// * Between a WRPKRU that opens the host and the switch to the host's stack nothing the domain could have written is believed.
 // * gs is the control block while a thread is inside, and zero elsewhere.
 
     .macro clear_vectors

@@ -133,21 +133,27 @@ impl JobAt {
         if text_bytes == 0 {
             return None;
         }
-        let text = copied(field!(job, note.text).cast(), text_bytes);
+        let (text, stack) = (field!(job, note.text), field!(job, note.stack));
+        // SAFETY: a field of the job, which is mapped, and no more than its length.
+        let text = unsafe { copied(text.cast(), text_bytes) };
         let stack_bytes = get!(job, note.stack_bytes).min(STACK_BYTES);
         Some(Noted {
             text: String::from_utf8_lossy(&text).into_owned(),
             registers: get!(job, note.registers),
             stack_start: get!(job, note.stack_start) as u64,
-            stack: copied(field!(job, note.stack).cast(), stack_bytes),
+            // SAFETY: as above.
+            stack: unsafe { copied(stack.cast(), stack_bytes) },
         })
     }
 }
 
 /// A private copy of memory nobody is inside of.
-pub(crate) fn copied(start: *const u8, bytes: usize) -> Vec<u8> {
+///
+/// # Safety
+/// From `start` on so many bytes are mapped, and the calling thread has the rights to read them.
+pub(crate) unsafe fn copied(start: *const u8, bytes: usize) -> Vec<u8> {
     let mut copy = Vec::with_capacity(bytes);
-    // SAFETY: every caller names memory of a domain that is mapped for so many bytes; the copy has room for them.
+    // SAFETY: readable, by the caller's promise; the copy is a fresh allocation with room for so much.
     unsafe { ptr::copy_nonoverlapping(start, copy.as_mut_ptr(), bytes) };
     // SAFETY: so many bytes have just been written.
     unsafe { copy.set_len(bytes) };
@@ -155,7 +161,10 @@ pub(crate) fn copied(start: *const u8, bytes: usize) -> Vec<u8> {
 }
 
 /// Inside: does the work. What the gate calls.
-pub(crate) extern "C" fn perform(job: *mut Job) {
+///
+/// # Safety
+/// A job of the domain that the thread is inside of, as [`JobAt::set`] wrote it.
+pub(crate) unsafe extern "C" fn perform(job: *mut Job) {
     CURRENT.set(job);
     let (address, capacity) = (get!(job, entry), get!(job, reply_capacity));
     // SAFETY: the host wrote the address of an entry of this program.

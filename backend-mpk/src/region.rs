@@ -117,7 +117,8 @@ impl Region {
         ];
         let far = if self.has_grown() { self.far() } else { [0..0, 0..0] };
         for range in always.into_iter().chain(far).filter(|range| !range.is_empty()) {
-            protect(self.at(range.start), range.end - range.start, protection, key)?;
+            // SAFETY: a part of this value's own range, in which nothing is a Rust reference.
+            unsafe { protect(self.at(range.start), range.end - range.start, protection, key) }?;
         }
         Ok(())
     }
@@ -139,7 +140,10 @@ impl Region {
         self.grown.store(true, Ordering::SeqCst);
         let usable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let mut far = self.far().into_iter().filter(|far| !far.is_empty());
-        let is_usable = far.all(|far| protect(self.at(far.start), far.end - far.start, usable, key).is_ok());
+        let is_usable = far.all(|far| {
+            // SAFETY: as in `protect`.
+            unsafe { protect(self.at(far.start), far.end - far.start, usable, key) }.is_ok()
+        });
         self.usable.store(is_usable, Ordering::SeqCst);
         is_usable
     }
@@ -167,7 +171,8 @@ impl Region {
             // SAFETY: as above.
             let given = unsafe { madvise(start.cast(), bytes, MmapAdvise::MADV_DONTNEED) };
             given.map_err(|errno| Error::os("wipe a domain's memory", errno))?;
-            protect(start, bytes, ProtFlags::PROT_NONE, 0)
+            // SAFETY: as above.
+            unsafe { protect(start, bytes, ProtFlags::PROT_NONE, 0) }
                 .map_err(|errno| Error::os("close the far end of a domain's memory", errno))?;
         }
         self.usable.store(false, Ordering::SeqCst);
@@ -253,13 +258,16 @@ impl Drop for Region {
 }
 
 /// `pkey_mprotect(2)`.
-pub(crate) fn protect(
+///
+/// # Safety
+/// The pages are the caller's own, and no Rust reference into them is used while they cannot be touched.
+pub(crate) unsafe fn protect(
     start: NonNull<u8>,
     bytes: usize,
     protection: ProtFlags,
     key: u32,
 ) -> Result<(), Errno> {
-    // SAFETY: every caller names pages of its own range, in which nothing is a Rust reference.
+    // SAFETY: the caller's promise.
     let changed =
         unsafe { libc::syscall(libc::SYS_pkey_mprotect, start.as_ptr(), bytes, protection.bits(), key) };
     Errno::result(changed).map(drop)

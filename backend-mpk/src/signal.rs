@@ -97,12 +97,8 @@ pub(crate) extern "C" fn on_signal_inside(
 }
 
 fn go_on(control: &Control, saved: &mut Context, next: &Next) -> u64 {
-    if let Next::AsItWas(gs) = *next {
-        return gs;
-    }
-    saved.set_segments();
     match *next {
-        Next::AsItWas(_) => {}
+        Next::AsItWas(gs) => return gs,
         Next::Resume => {
             control.resume_rax.store(saved.get(REG_RAX), Ordering::Relaxed);
             control.resume_rcx.store(saved.get(REG_RCX), Ordering::Relaxed);
@@ -122,6 +118,7 @@ fn go_on(control: &Control, saved: &mut Context, next: &Next) -> u64 {
             saved.set_rights(rights(control.key.load(Ordering::Relaxed)));
         }
     }
+    saved.set_segments();
     control.address()
 }
 
@@ -150,8 +147,7 @@ fn is_handling() -> bool {
 
 /// Whether the interrupted instruction raised the signal itself; not a timer, nor another process.
 fn is_of_the_code(signal: i32, told: Info) -> bool {
-    let synchronous = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
-    synchronous.contains(&signal) && told.code() > 0
+    dispositions::OF_THE_CODE.contains(&signal) && told.code() > 0
 }
 
 /// How code goes on that had nothing to do with the signal.

@@ -198,7 +198,8 @@ fn take_back_signal_stack(control: &'static Control) -> Result<(), Error> {
 
 fn tag_signal_stack(control: &'static Control, key: u32) -> Result<(), Error> {
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    region::protect(Block::of(control).signal_stack(), SIGNAL_STACK_BYTES, protection, key)
+    // SAFETY: the signal stack of a block, in which nothing is a Rust reference.
+    unsafe { region::protect(Block::of(control).signal_stack(), SIGNAL_STACK_BYTES, protection, key) }
         .map_err(|errno| Error::os("give the signal stack a key", errno))?;
     control.signal_stack_key.store(key, Ordering::Relaxed);
     Ok(())

@@ -5,27 +5,18 @@
 //! kept from every other child.
 #![expect(unsafe_code, reason = "implements the unsafe Backend trait")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use ringfence_core::backend::{Backend, Isolate, Purpose, sealed::Sealed};
-use ringfence_core::codec::DecodeError;
-use ringfence_core::fault::Fault;
-use ringfence_core::region::{Outlet, Source};
-use ringfence_core::{
-    Config, Error, Guarantees, Item, Processes, Status, Threat, Unavailable, backend::Work,
-};
+use ringfence_core::seats::Seats;
+use ringfence_core::{Config, Error, Guarantees, Item, Processes, Status, Threat, Unavailable};
 
 use crate::NAME;
 use crate::pool::{Loan, Pool};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::worker::Worker;
 use crate::zygote::was_alone;
-
-/// Sessions that may be open on one sandbox at once.
-const MOST_SESSIONS: usize = 1024;
 
 /// Runs work in forked processes.
 #[derive(Debug)]
@@ -33,7 +24,7 @@ pub struct Process {
     // Dropped in this order: isolates before the zygote they came from.
     pool: Arc<Pool>,
     snapshots: Mutex<Vec<Snapshot>>,
-    sessions: Arc<AtomicUsize>,
+    sessions: Seats,
     shared: Arc<Shared>,
     guarantees: Guarantees,
 }
@@ -67,13 +58,7 @@ impl Process {
             }
         }
         let pool = Arc::new(Pool::new(Arc::clone(&shared), config.workers)?);
-        Ok(Self {
-            pool,
-            snapshots: Mutex::new(Vec::new()),
-            sessions: Arc::new(AtomicUsize::new(0)),
-            shared,
-            guarantees,
-        })
+        Ok(Self { pool, snapshots: Mutex::new(Vec::new()), sessions: Seats::default(), shared, guarantees })
     }
 
     fn with_worker(
@@ -177,14 +162,7 @@ unsafe impl Backend for Process {
         if ringfence_core::origin::is_forked() {
             return Err(Error::Forked);
         }
-        let admitted = self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < MOST_SESSIONS).then_some(open + 1)
-        });
-        if admitted.is_err() {
-            return Err(Error::TooManySessions);
-        }
-        let seat = Seat(Arc::clone(&self.sessions));
-        Ok(Box::new(Owned { worker: self.pool.fresh_alone()?, _seat: seat }))
+        self.sessions.open(|| self.pool.fresh_alone())
     }
 
     fn reset(&self) -> Result<(), Error> {
@@ -193,56 +171,6 @@ unsafe impl Backend for Process {
         }
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.pool.reset()
-    }
-}
-
-/// One of the sessions that may be open.
-#[derive(Debug)]
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A session's worker.
-#[derive(Debug)]
-struct Owned {
-    worker: Box<Worker>,
-    _seat: Seat,
-}
-
-impl Sealed for Owned {}
-
-// SAFETY: every promise is the worker's own.
-unsafe impl Isolate for Owned {
-    fn id(&self) -> u64 {
-        self.worker.id()
-    }
-
-    fn request(&mut self) -> Outlet<'_> {
-        self.worker.request()
-    }
-
-    fn enter(&mut self, work: Work<'_>) -> Result<Source<'_>, Error> {
-        self.worker.enter(work)
-    }
-
-    fn reject(&mut self, error: DecodeError) -> Fault {
-        self.worker.reject(error)
-    }
-
-    fn ready(&self) -> Result<(), Error> {
-        // The channel is not there in a forked child, and writing a request into it would be fatal.
-        if ringfence_core::origin::is_forked() {
-            return Err(Error::Forked);
-        }
-        if self.is_broken() { Err(Error::Stale) } else { Ok(()) }
-    }
-
-    fn is_broken(&self) -> bool {
-        self.worker.is_broken()
     }
 }
 

@@ -38,6 +38,8 @@ pub mod panic_note;
 mod policy;
 pub mod region;
 mod sandbox;
+#[doc(hidden)]
+pub mod seats;
 mod session;
 mod threat;
 mod unwind;

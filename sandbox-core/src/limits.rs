@@ -29,7 +29,8 @@ pub enum Processes {
 /// | processes | forbidden | the isolate | a thread is refused with `EAGAIN`; a fork is [`FaultKind::Syscall`](crate::FaultKind::Syscall) |
 /// | stack | 8 MiB | `call` and sessions; `run` uses the caller's | [`FaultKind::StackOverflow`](crate::FaultKind::StackOverflow) |
 ///
-/// The direct backend enforces the argument and reply limits only; see
+/// On the MPK backend memory is the size of the domain's heap, `run` has the domain's stack, no descriptor can be opened, threads are refused
+/// whatever is said here, and there is no CPU limit. The direct backend enforces the argument and reply limits only; see
 /// [`Sandbox::guarantees`](crate::Sandbox::guarantees).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
